@@ -1,0 +1,107 @@
+"""Every default of the project, each with its reason, and where files live.
+
+Nothing here imports another module of the package. Values that a person may want to change are fields
+of frozen dataclasses; the notebook's parameters cell and the command line build changed copies.
+"""
+
+import dataclasses
+import os
+from pathlib import Path
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = PROJECT_DIR / "data"
+ARTIFACTS_DIR = PROJECT_DIR / "artifacts"
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class VocabularyConfig:
+    """Which words a captioner may know."""
+
+    # Words seen less often have too few examples to be learnt; 5 is what published Flickr8k systems use.
+    min_count: int = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class DecoderConfig:
+    """Shape of the caption decoder, see `captioner.decoder`."""
+
+    # "regions": attention over the grid of the photo. "slots": over learnt projections of `pooled` alone.
+    attend_to: str = "regions"
+    # "inside": the attended context feeds the LSTM. "after": it joins only the output, in one fused LSTM call.
+    attention: str = "inside"
+    # 512 units are as good as 1024 on 30,000 captions and train twice as fast.
+    units: int = 512
+    embedding_size: int = 256
+    attention_size: int = 256
+    # Width of one projected region: what the context vector holds.
+    memory_size: int = 512
+    # Only for attend_to="slots".
+    num_slots: int = 16
+    # 30,000 captions overfit within ten epochs without it.
+    dropout: float = 0.4
+
+    def __post_init__(self):
+        for name, allowed in (("attend_to", ("regions", "slots")), ("attention", ("inside", "after"))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {allowed}. Received: {name}={getattr(self, name)!r}")
+        for name in ("units", "embedding_size", "attention_size", "memory_size", "num_slots"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1. Received: {name}={getattr(self, name)!r}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must lie in [0, 1). Received: dropout={self.dropout!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """How a decoder is trained, see `captioner.training`."""
+
+    epochs: int = 12
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    # The cosine ends here instead of at 0, so that the last epoch still learns.
+    final_learning_rate_fraction: float = 0.02
+    warmup_steps: int = 200
+    weight_decay: float = 1e-3
+    clip_norm: float = 5.0
+    label_smoothing: float = 0.1
+    # Epochs without a better free-running validation CIDEr-D before training stops.
+    patience: int = 4
+    # Longer captions are cut for training: 22 words are the 99th percentile of Flickr8k's train captions.
+    max_length: int = 22
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodingConfig:
+    """How captions are searched, see `captioner.decoding`."""
+
+    # Published sweeps on Flickr8k peak at 3 to 5 beams.
+    num_beams: int = 3
+    max_length: int = 22
+    # Scores are divided by length ** length_penalty; 0 favours short captions, 1 is the mean per word.
+    length_penalty: float = 0.7
+
+
+def setting(name: str, default, kind=None):
+    """Returns the environment variable `name`, converted like `default`, or `default` where it is unset.
+
+    Args:
+        name: Name of the variable, for example `"CAPTIONER_EPOCHS"`.
+        default: The value to use when the variable is unset or empty.
+        kind: Type to convert to; by default the type of `default`, or `str` when that is `None`.
+
+    Raises:
+        ValueError: If the text cannot be converted.
+    """
+    text = os.environ.get(name, "")
+    if not text:
+        return default
+    kind = kind or (str if default is None else type(default))
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(
+            f"The environment variable {name} must be a {kind.__name__}. Received: {name}={text!r}"
+        ) from None
