@@ -1,0 +1,134 @@
+"""Any photo file or upload to the RGB pixels that an encoder takes. No TensorFlow here.
+
+A photo is turned the way its EXIF tag says, its transparency is laid on white, and the whole of it is squashed to a
+square: Flickr8k's captions are of whole photos, and a centre crop would cut what they speak of.
+"""
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+# What Pillow opens and people upload. The first frame of an animation counts.
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+# Above this a file of a few kilobytes can unpack to gigabytes; the largest phone cameras make 200 megapixels.
+MAX_MEGAPIXELS = 250
+
+
+class PhotoError(ValueError):
+    """A photo that cannot be used. The message is one sentence for the person who gave it."""
+
+
+def open_photo(source: str | Path | bytes, name: str | None = None) -> Image.Image:
+    """Opens a photo upright and in RGB, at its full size.
+
+    Args:
+        source: A file, or the bytes of one.
+        name: What to call the photo in messages, by default the file's name.
+
+    Returns:
+        An RGB picture in memory, which owes nothing to the file any more.
+
+    Raises:
+        PhotoError: If it is missing, empty, no picture, cut short or too large.
+    """
+    return _open(source, name, None)
+
+
+def load_photo(source: str | Path | bytes, image_size: int, name: str | None = None) -> np.ndarray:
+    """Reads a photo as an encoder takes it.
+
+    Args:
+        source: A file, or the bytes of one.
+        image_size: Side `S` of the square in pixels.
+        name: What to call the photo in messages, by default the file's name.
+
+    Returns:
+        RGB pixels, uint8 `(S, S, 3)`.
+
+    Raises:
+        PhotoError: As `open_photo`.
+    """
+    return resize_photo(_open(source, name, image_size), image_size)
+
+
+def resize_photo(photo: Image.Image, image_size: int) -> np.ndarray:
+    """Squashes an RGB picture to a square, uint8 `(S, S, 3)`; a picture of that size passes unchanged."""
+    if photo.size != (image_size, image_size):
+        # reducing_gap shrinks a large photo by whole factors first: the same picture to the eye, several times faster.
+        photo = photo.resize((image_size, image_size), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    return np.asarray(photo)
+
+
+def list_photos(paths: list[str | Path]) -> list[Path]:
+    """Returns the photo files among `paths` and in the folders among them, those of a folder sorted by name.
+
+    A file that is named outright is kept whatever its suffix is, so that a mistake is reported and not passed over.
+
+    Raises:
+        FileNotFoundError: If a path does not exist or a folder holds no photo.
+    """
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise FileNotFoundError(f"There is no file or folder {path}.")
+        if not path.is_dir():
+            files.append(path)
+            continue
+        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())
+        if not inside:
+            raise FileNotFoundError(f"No photos in the folder {path}: expected files {', '.join(PHOTO_SUFFIXES)}.")
+        files += inside
+    return files
+
+
+def _open(source: str | Path | bytes, name: str | None, image_size: int | None) -> Image.Image:
+    name = name or (Path(source).name if isinstance(source, str | Path) else "The upload")
+    if isinstance(source, bytes):
+        if not source:
+            raise PhotoError(f"{name} is empty.")
+        source = io.BytesIO(source)
+    try:
+        with warnings.catch_warnings():
+            # Size is judged below; Pillow's own warning would come first.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(source) as picture:
+                return _decode(picture, name, image_size)
+    except PhotoError:
+        raise
+    except FileNotFoundError:
+        raise PhotoError(f"{name} does not exist.") from None
+    except UnidentifiedImageError:
+        raise PhotoError(f"{name} is not a picture that can be read: try JPEG, PNG, WebP, GIF, BMP or TIFF.") from None
+    except Image.DecompressionBombError:
+        raise PhotoError(f"{name} has more than {MAX_MEGAPIXELS} megapixels: make it smaller.") from None
+    # Pillow's decoders raise these, and a few more of their own, on damaged files.
+    except (OSError, ValueError, SyntaxError, EOFError, OverflowError, MemoryError) as error:
+        raise PhotoError(f"{name} is damaged or cut short ({error}).") from None
+
+
+def _decode(picture: Image.Image, name: str, image_size: int | None) -> Image.Image:
+    width, height = picture.size
+    if width * height > MAX_MEGAPIXELS * 1_000_000:
+        raise PhotoError(
+            f"{name} has {width * height / 1e6:.0f} megapixels, more than {MAX_MEGAPIXELS}: make it smaller."
+        )
+    if image_size:
+        # JPEG can be decoded at an eighth to a half of its size; twice the wanted side keeps the detail.
+        picture.draft("RGB", (2 * image_size, 2 * image_size))
+    upright = ImageOps.exif_transpose(picture)
+    if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
+        rgba = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    elif upright.mode.startswith("I;16") or upright.mode in ("I", "F"):
+        upright = _scale_to_8_bits(upright)
+    return upright.convert("RGB")
+
+
+def _scale_to_8_bits(picture: Image.Image) -> Image.Image:
+    """Maps 16-bit and float greys to 0..255; Pillow alone would clip them to white."""
+    pixels = np.asarray(picture, dtype=np.float64)
+    full = 65535.0 if pixels.max(initial=0) > 255 else 255.0
+    return Image.fromarray(np.clip(pixels * (255.0 / full), 0, 255).astype(np.uint8))
