@@ -1,0 +1,224 @@
+"""Image encoders: a frozen network that turns a photo into what the decoder attends to.
+
+An encoder gives two views of a photo in one pass: `pooled`, one vector of the whole, and `regions`, one vector
+for each cell of a grid, row by row from the top left. Legend: `B` batch, `S` side of the photo in pixels,
+`P` pooled size, `R` regions, `D` region depth.
+
+References:
+    K. Simonyan, A. Zisserman, "Very Deep Convolutional Networks", 2014. https://arxiv.org/abs/1409.1556
+    M. Sandler et al., "MobileNetV2", 2018. https://arxiv.org/abs/1801.04381
+"""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+WEIGHTS_VARIABLE = "CAPTIONER_WEIGHTS"
+# Raise this whenever the pixels that reach a network change: features made before must not be mixed with new ones.
+PREPROCESSING_VERSION = 1
+_RELEASE = "https://storage.googleapis.com/tensorflow/keras-applications"
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderSpec:
+    """What an encoder is made of.
+
+    Attributes:
+        build: Makes the network with random weights, `(B, S, S, 3)` float32 to its last layer.
+        preprocess: Maps RGB pixels, float32 in 0..255, to what the network was trained on.
+        pooled_layer: Layer whose output is `pooled`; the mean over `regions_layers[0]` where it is `None`.
+        regions_layers: Layers that can serve as `regions`, the default first.
+        url: Keras' release of the ImageNet weights.
+        image_size: Side `S` of the square photo.
+    """
+
+    build: Callable[[], keras.Model]
+    preprocess: Callable
+    pooled_layer: str | None
+    regions_layers: tuple[str, ...]
+    url: str
+    image_size: int = 224
+
+
+ENCODERS = {
+    "vgg16": EncoderSpec(
+        build=lambda: keras.applications.VGG16(weights=None),
+        preprocess=keras.applications.vgg16.preprocess_input,
+        pooled_layer="fc2",
+        regions_layers=("block5_pool", "block5_conv3"),
+        url=f"{_RELEASE}/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5",
+    ),
+    "mobilenet_v2": EncoderSpec(
+        build=lambda: keras.applications.MobileNetV2(weights=None),
+        preprocess=keras.applications.mobilenet_v2.preprocess_input,
+        pooled_layer=None,
+        regions_layers=("out_relu",),
+        url=f"{_RELEASE}/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5",
+    ),
+}
+
+
+class Encoder:
+    """A frozen network with a `pooled` and a `regions` output. Make one with `load_encoder`.
+
+    Attributes:
+        name: Key in `ENCODERS`.
+        regions_layer: Name of the layer that gives the regions.
+        image_size: Side `S` of the photos it takes.
+        pooled_size, num_regions, region_size: `P`, `R` and `D`.
+        fingerprint: Digest of the weights; equal weights give equal fingerprints, whatever file they came from.
+    """
+
+    def __init__(self, name: str, network: keras.Model, regions_layer: str):
+        spec = ENCODERS[name]
+        self.name = name
+        self.regions_layer = regions_layer
+        self.image_size = spec.image_size
+        self.fingerprint = _fingerprint(network)
+        self.model = _two_views(spec, network, regions_layer)
+        self.pooled_size = self.model.output["pooled"].shape[-1]
+        self.num_regions, self.region_size = self.model.output["regions"].shape[1:]
+        side = self.image_size
+        self._compiled = tf.function(
+            self._encode, input_signature=[tf.TensorSpec((None, side, side, 3), tf.uint8)]
+        )
+
+    def encode(self, photos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Encodes a batch of photos.
+
+        Args:
+            photos: RGB, uint8, `(B, S, S, 3)`, as `captioner.photos.load_photo` gives them.
+
+        Returns:
+            `pooled` `(B, P)` and `regions` `(B, R, D)`, float32.
+
+        Raises:
+            ValueError: If the photos have another shape or dtype.
+        """
+        shape = (self.image_size, self.image_size, 3)
+        if photos.dtype != np.uint8 or photos.shape[1:] != shape:
+            raise ValueError(
+                f"{self.name} takes uint8 photos of shape (B, {shape[0]}, {shape[1]}, 3). "
+                f"Received: dtype={photos.dtype}, shape={photos.shape}"
+            )
+        views = self._compiled(photos)
+        return views["pooled"].numpy(), views["regions"].numpy()
+
+    def _encode(self, photos):
+        pixels = ENCODERS[self.name].preprocess(tf.cast(photos, "float32"))
+        return self.model(pixels, training=False)
+
+
+def load_encoder(name: str, *, regions_layer: str | None = None, weights: str | Path | None = "imagenet") -> Encoder:
+    """Builds an encoder with its trained weights.
+
+    Args:
+        name: One of `ENCODERS`.
+        regions_layer: Layer that gives the regions, by default the encoder's first; VGG16 also has
+            `"block5_conv3"`, a 14x14 grid for finer attention at four times the cache.
+        weights: `"imagenet"` looks in the folder `CAPTIONER_WEIGHTS`, in Keras' cache, and downloads; a path names
+            the file; `None` leaves the weights random, for tests.
+
+    Raises:
+        ValueError: If name or layer are unknown, or the file does not hold this network's weights.
+        FileNotFoundError: If no weights can be had; the message says what was tried and what to do.
+    """
+    if name not in ENCODERS:
+        raise ValueError(f"encoder must be one of {tuple(ENCODERS)}. Received: encoder={name!r}")
+    spec = ENCODERS[name]
+    regions_layer = regions_layer or spec.regions_layers[0]
+    if regions_layer not in spec.regions_layers:
+        raise ValueError(
+            f"regions_layer of {name} must be one of {spec.regions_layers}. Received: {regions_layer!r}"
+        )
+    path = None if weights is None else find_weights(name, None if weights == "imagenet" else weights)
+    network = spec.build()
+    if path is not None:
+        try:
+            network.load_weights(path)
+        except (OSError, ValueError, KeyError) as error:
+            raise ValueError(
+                f"{path} does not hold the weights of {name}. Remove it, so that it is fetched again, or put the "
+                f"right file there. Received: {str(error).splitlines()[0][:120]}"
+            ) from None
+    return Encoder(name, network, regions_layer)
+
+
+def find_weights(name: str, path: str | Path | None = None) -> Path:
+    """Returns the file with an encoder's ImageNet weights: given, in `CAPTIONER_WEIGHTS`, or Keras' own.
+
+    Args:
+        name: One of `ENCODERS`.
+        path: The file itself, or a folder that holds `<name>_imagenet.weights.h5`.
+
+    Raises:
+        FileNotFoundError: If it is in none of these places and cannot be downloaded.
+    """
+    file_name = f"{name}_imagenet.weights.h5"
+    if path is not None:
+        file = Path(path) / file_name if Path(path).is_dir() else Path(path)
+        if not file.is_file():
+            raise FileNotFoundError(f"No weights of {name} at {file}. Name the file, or a folder that holds {file_name}.")
+        return file
+    folder = os.environ.get(WEIGHTS_VARIABLE)
+    if folder and (Path(folder).expanduser() / file_name).is_file():
+        return Path(folder).expanduser() / file_name
+    url = ENCODERS[name].url
+    try:
+        return Path(keras.utils.get_file(origin=url, cache_subdir="models"))
+    # Keras raises a bare Exception for a failed download.
+    except Exception as error:
+        cache = Path(keras.config.keras_home()) / "models"
+        raise FileNotFoundError(
+            f"The ImageNet weights of {name} cannot be had. Tried: {WEIGHTS_VARIABLE} "
+            f"({Path(folder) / file_name if folder else 'not set'}), Keras' cache ({cache}), and the download "
+            f"({type(error).__name__}). Put {Path(url).name} from {url} into {cache}, or name it {file_name} in a "
+            f"folder and set {WEIGHTS_VARIABLE} to that folder."
+        ) from error
+
+
+def choose_encoder(name: str = "auto") -> tuple[str, str]:
+    """Resolves `"auto"` to the best encoder whose weights can be had.
+
+    Returns:
+        The encoder's name and a sentence that says which one it is and why.
+
+    Raises:
+        FileNotFoundError: If no encoder's weights can be had.
+    """
+    if name != "auto":
+        return name, f"Encoder: {name}, as asked for."
+    reasons = []
+    for candidate in ENCODERS:
+        try:
+            path = find_weights(candidate)
+        except FileNotFoundError as error:
+            reasons.append(str(error))
+        else:
+            why = "the first choice" if not reasons else f"since {', '.join(list(ENCODERS)[: len(reasons)])} had no weights"
+            return candidate, f"Encoder: {candidate}, {why} ({path.name})."
+    raise FileNotFoundError(reasons[-1])
+
+
+def _two_views(spec: EncoderSpec, network: keras.Model, regions_layer: str) -> keras.Model:
+    """Cuts a classifier down to the two views."""
+    grid = network.get_layer(regions_layer).output  # (B, H, W, D)
+    if spec.pooled_layer:
+        pooled = network.get_layer(spec.pooled_layer).output
+    else:
+        pooled = keras.layers.GlobalAveragePooling2D(name="pooled")(grid)
+    regions = keras.layers.Reshape((-1, grid.shape[-1]), name="regions")(grid)  # (B, R, D)
+    return keras.Model(network.input, {"pooled": pooled, "regions": regions}, trainable=False)
+
+
+def _fingerprint(network: keras.Model) -> str:
+    digest = hashlib.sha256()
+    for variable in network.weights:
+        digest.update(np.ascontiguousarray(variable.numpy()))
+    return digest.hexdigest()[:16]
