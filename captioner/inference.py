@@ -1,0 +1,146 @@
+"""Photos in, captions out: encoder, decoder, beam search and vocabulary joined.
+
+Legend: `B` photos, `S` side of a photo in pixels, `T` words, `R` regions.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from captioner import config, decoding
+from captioner.decoder import CaptionDecoder, DecoderStep
+from captioner.encoders import Encoder
+from captioner.features import FeatureStore
+from captioner.vocabulary import Vocabulary
+
+
+@dataclasses.dataclass(frozen=True)
+class Caption:
+    """A caption and what the decoder thought while writing it.
+
+    Attributes:
+        text: The caption, cleaned words with single blanks.
+        words: Its words.
+        log_prob: Natural logarithm of its probability, the end marker included.
+        score: What it was ranked by.
+        word_log_probs: Log-probability of each word, `(T,)`.
+        attention_scores: Share of attention on each region for each word, `(T, R + 1)`; the last column is the photo
+            as a whole. For a decoder that attends to slots, `(T, slots + 1)`, which have no place in the photo.
+    """
+
+    text: str
+    words: tuple[str, ...]
+    log_prob: float
+    score: float
+    word_log_probs: np.ndarray
+    attention_scores: np.ndarray
+
+
+class Captioner:
+    """A trained captioner. It keeps nothing between calls, so one can serve many people.
+
+    Load one with `captioner.bundle.load_captioner`.
+
+    Args:
+        decoder: The trained decoder.
+        vocabulary: Its words.
+        encoder: The encoder whose features it was trained on; without one, only features can be captioned.
+        name: What to call it.
+        settings: Default search.
+    """
+
+    def __init__(
+        self,
+        decoder: CaptionDecoder,
+        vocabulary: Vocabulary,
+        encoder: Encoder | None = None,
+        *,
+        name: str = "captioner",
+        settings: config.DecodingConfig | None = None,
+    ):
+        self.decoder, self.vocabulary, self.encoder, self.name = decoder, vocabulary, encoder, name
+        self.settings = settings or config.DecodingConfig()
+        self._step = DecoderStep(decoder)
+
+    @property
+    def has_regions(self) -> bool:
+        """Whether attention ranges over places in the photo, so that it can be drawn."""
+        return self.decoder.settings.attend_to == "regions"
+
+    def caption_photos(self, photos: np.ndarray, **search) -> list[list[Caption]]:
+        """Captions a batch of photos.
+
+        Args:
+            photos: RGB, uint8 `(B, S, S, 3)`, as `captioner.photos.load_photo` gives them at `encoder.image_size`.
+            **search: As for `caption_features`.
+
+        Returns:
+            For each photo its captions, best first.
+        """
+        if self.encoder is None:
+            raise ValueError(f"The captioner {self.name} has no encoder: it captions features only.")
+        return self.caption_features(*self.encoder.encode(photos), **search)
+
+    def caption_features(
+        self,
+        pooled: np.ndarray,
+        regions: np.ndarray,
+        *,
+        num_beams: int | None = None,
+        length_penalty: float | None = None,
+    ) -> list[list[Caption]]:
+        """Captions photos whose features are known.
+
+        Args:
+            pooled: `(B, P)` float.
+            regions: `(B, R, D)` float.
+            num_beams: Width of the search, and the most captions for each photo; by default the captioner's.
+            length_penalty: See `captioner.decoding`; by default the captioner's.
+
+        Returns:
+            For each photo its captions, best first.
+        """
+        num_beams = self.settings.num_beams if num_beams is None else num_beams
+        vocabulary = self.vocabulary
+        found = decoding.search_beams(
+            self._step.step,
+            self._step.start(pooled, regions, num_beams),
+            len(pooled),
+            num_beams=num_beams,
+            max_length=self.settings.max_length,
+            length_penalty=self.settings.length_penalty if length_penalty is None else length_penalty,
+            start_id=vocabulary.start_id,
+            end_id=vocabulary.end_id,
+            forbidden_ids=(vocabulary.pad_id, vocabulary.start_id, vocabulary.unknown_id),
+        )
+        return [[self._caption(hypothesis) for hypothesis in hypotheses] for hypotheses in found]
+
+    def caption_store(
+        self, features: FeatureStore, image_ids: Sequence[str], *, batch_size: int = 100, **search
+    ) -> Iterator[tuple[str, list[Caption]]]:
+        """Captions photos of a feature cache.
+
+        Args:
+            features: The cache.
+            image_ids: The photos.
+            batch_size: Photos searched together.
+            **search: As for `caption_features`.
+
+        Yields:
+            Image id and captions, best first, in the order of `image_ids`.
+        """
+        for start in range(0, len(image_ids), batch_size):
+            batch = image_ids[start : start + batch_size]
+            yield from zip(batch, self.caption_features(*features.rows(batch), **search), strict=True)
+
+    def _caption(self, hypothesis: decoding.Hypothesis) -> Caption:
+        words = tuple(self.vocabulary.words[token_id] for token_id in hypothesis.token_ids)
+        return Caption(
+            text=" ".join(words),
+            words=words,
+            log_prob=hypothesis.log_prob,
+            score=hypothesis.score,
+            word_log_probs=hypothesis.token_log_probs[: len(words)],
+            attention_scores=hypothesis.attention_scores[: len(words)],
+        )
