@@ -11,6 +11,9 @@ from pathlib import Path
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = PROJECT_DIR / "data"
 ARTIFACTS_DIR = PROJECT_DIR / "artifacts"
+# Made by the project and rebuilt at need: caches of features, and checkpoints of training runs.
+FEATURES_DIR = DATA_DIR / "features"
+RUNS_DIR = DATA_DIR / "runs"
 
 SPLITS = ("train", "validation", "test")
 
@@ -57,7 +60,7 @@ class DecoderConfig:
 class TrainingConfig:
     """How a decoder is trained, see `captioner.training`."""
 
-    epochs: int = 12
+    epochs: int = 10
     batch_size: int = 128
     learning_rate: float = 1e-3
     # The cosine ends here instead of at 0, so that the last epoch still learns.

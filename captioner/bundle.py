@@ -1,0 +1,223 @@
+"""A saved captioner: a folder with everything that captions need but the encoder's weights.
+
+`artifacts/<name>/` holds `decoder.keras`, `vocabulary.json`, `config.json` (which encoder with which weights, how to
+search, how captions were cleaned), `metrics.json` (what was measured) and `README.md` (the model card). It is written
+beside its place and renamed, so nobody ever loads half of one. Nothing in it is pickled.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+from pathlib import Path
+
+import keras
+
+from captioner import captions, config, encoders
+from captioner.decoder import CaptionDecoder
+from captioner.inference import Captioner
+from captioner.vocabulary import Vocabulary
+
+DECODER_FILE, VOCABULARY_FILE, CONFIG_FILE = "decoder.keras", "vocabulary.json", "config.json"
+METRICS_FILE, CARD_FILE = "metrics.json", "README.md"
+# Which captioner answers when nobody names one: the best encoder first.
+PREFERENCE = ("vgg16", "mobilenet_v2", "compact")
+_FORMAT = 1
+
+
+def save_captioner(captioner: Captioner, folder: str | Path, metrics: dict) -> Path:
+    """Saves a captioner, replacing one that is there.
+
+    Args:
+        captioner: The captioner, with its encoder.
+        folder: Where to, `artifacts/<name>`.
+        metrics: What was measured; see `captioner.evaluation.evaluate_captioner`.
+
+    Returns:
+        The folder.
+    """
+    folder = Path(folder)
+    new, old = (folder.with_name(f".{folder.name}.{state}") for state in ("new", "old"))
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    new.mkdir(parents=True)
+    _without_optimizer(captioner.decoder).save(new / DECODER_FILE)
+    captioner.vocabulary.save(new / VOCABULARY_FILE)
+    _write_json(new / CONFIG_FILE, _describe(captioner))
+    _write_json(new / METRICS_FILE, metrics)
+    (new / CARD_FILE).write_text(_model_card(captioner, folder.name, metrics), encoding="utf-8")
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(new, folder)
+    shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+def load_captioner(folder: str | Path, *, encoder: encoders.Encoder | None = None) -> Captioner:
+    """Loads a captioner and its encoder.
+
+    Args:
+        folder: Where it was saved.
+        encoder: The encoder, if it is loaded already.
+
+    Raises:
+        FileNotFoundError: If there is none, a file of it is missing, or the encoder's weights cannot be had.
+        ValueError: If a file is damaged, or the encoder has other weights than the captioner was trained on.
+    """
+    folder = Path(folder)
+    settings = read_config(folder)
+    for name in (VOCABULARY_FILE, DECODER_FILE):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"The captioner at {folder} lacks {name}. Run model.ipynb again to make it anew.")
+    vocabulary = Vocabulary.load(folder / VOCABULARY_FILE)
+    try:
+        decoder = keras.saving.load_model(folder / DECODER_FILE, compile=False)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{folder / DECODER_FILE} cannot be read. Run model.ipynb again to make it anew. "
+            f"Received: {str(error).splitlines()[0][:120]}"
+        ) from None
+    if len(vocabulary) != decoder.sizes["vocabulary_size"]:
+        raise ValueError(
+            f"{VOCABULARY_FILE} and {DECODER_FILE} in {folder} do not belong together. Run model.ipynb again. "
+            f"Received: {len(vocabulary)} words for {decoder.sizes['vocabulary_size']}."
+        )
+    wanted = settings["encoder"]
+    if encoder is None:
+        encoder = encoders.load_encoder(wanted["name"], regions_layer=wanted["regions_layer"])
+    _check_encoder(encoder, wanted, folder)
+    return Captioner(
+        decoder, vocabulary, encoder, name=folder.name, settings=config.DecodingConfig(**settings["decoding"])
+    )
+
+
+def read_config(folder: str | Path) -> dict:
+    """Returns the `config.json` of a captioner without loading it."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"No captioner at {folder}. Run model.ipynb to the end to create one.")
+    settings = _read_json(folder, CONFIG_FILE)
+    if settings.get("format") != _FORMAT or settings.get("cleaning_version") != captions.CLEANING_VERSION:
+        raise ValueError(f"{folder} was made by another version of this project. Run model.ipynb again.")
+    return settings
+
+
+def read_metrics(folder: str | Path) -> dict:
+    """Returns the `metrics.json` of a captioner."""
+    return _read_json(Path(folder), METRICS_FILE)
+
+
+def list_captioners(artifacts_dir: str | Path = config.ARTIFACTS_DIR) -> list[Path]:
+    """Returns the folders of all captioners, the one to prefer first."""
+    folders = [path.parent for path in Path(artifacts_dir).glob(f"*/{CONFIG_FILE}") if path.parent.name[0] != "."]
+    rank = {name: number for number, name in enumerate(PREFERENCE)}
+    return sorted(folders, key=lambda folder: (rank.get(folder.name, len(rank)), folder.name))
+
+
+def choose_captioner(folder: str | Path | None = None) -> Path:
+    """Returns the given folder, else the preferred captioner in `artifacts/`.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    if folder is not None:
+        return Path(folder)
+    found = list_captioners()
+    if not found:
+        raise FileNotFoundError(f"No captioner in {config.ARTIFACTS_DIR}. Run model.ipynb to the end to create one.")
+    return found[0]
+
+
+def _without_optimizer(decoder: CaptionDecoder) -> CaptionDecoder:
+    """Returns a copy that was never compiled: the optimizer's state would triple the file."""
+    copy = CaptionDecoder.from_config(decoder.get_config())
+    copy.set_weights(decoder.get_weights())
+    return copy
+
+
+def _check_encoder(encoder: encoders.Encoder, wanted: dict, folder: Path) -> None:
+    for key in ("name", "regions_layer", "fingerprint"):
+        if getattr(encoder, key) != wanted[key]:
+            raise ValueError(
+                f"The captioner at {folder} was trained on features of another encoder, so its captions would be "
+                f"nonsense: {key} {wanted[key]!r} is expected. Received: {key}={getattr(encoder, key)!r}"
+            )
+
+
+def _describe(captioner: Captioner) -> dict:
+    return {
+        "format": _FORMAT,
+        "cleaning_version": captions.CLEANING_VERSION,
+        "encoder": {key: getattr(captioner.encoder, key) for key in ("name", "regions_layer", "fingerprint")},
+        "decoder": captioner.decoder.sizes | dataclasses.asdict(captioner.decoder.settings),
+        "decoding": dataclasses.asdict(captioner.settings),
+    }
+
+
+def _model_card(captioner: Captioner, name: str, metrics: dict) -> str:
+    rows = "\n".join(
+        f"| {label} | {metrics[key]:.1f} |"
+        for key, label in (
+            ("bleu_1", "BLEU-1"),
+            ("bleu_4", "BLEU-4"),
+            ("cider_d", "CIDEr-D"),
+            ("rouge_l", "ROUGE-L"),
+        )
+        if key in metrics
+    )
+    return _CARD.format(
+        name=name,
+        encoder=captioner.encoder.name,
+        layer=captioner.encoder.regions_layer,
+        data=metrics.get("data", "its data set"),
+        words=len(captioner.vocabulary),
+        parameters=captioner.decoder.count_params() / 1e6,
+        beams=captioner.settings.num_beams,
+        split=metrics.get("split", "?"),
+        photos=metrics.get("num_photos", "?"),
+        rows=rows,
+    )
+
+
+_CARD = """# Captioner `{name}`
+
+Describes a photo in one English sentence. Encoder `{encoder}` (regions from `{layer}`, frozen), decoder an LSTM with
+additive attention ({parameters:.1f} million parameters, {words} words), beam search with {beams} beams.
+
+Trained on the train split of {data}; the best epoch was chosen by CIDEr-D of freely written validation captions.
+
+| score on {split} ({photos} photos) | percent |
+|---|---|
+{rows}
+
+All that was measured is in `metrics.json`.
+
+## Limits
+- It knows what its training photos show. Flickr8k is mostly dogs, children, sport and outdoor scenes; of anything else
+  it guesses, and the guess reads as fluently as the truth.
+- It describes people by stereotype: it guesses gender and age from clothes, hair and activity.
+- Counts, colours and small things are often wrong. It reads no text and knows no names.
+- Do not use it where a wrong description can do harm. For alt text, read what it says before it is published.
+
+## Terms
+Flickr8k (Hodosh, Young and Hockenmaier, JAIR 47, 2013) is for non-commercial research and education; a captioner
+trained on it is best held to the same.
+"""
+
+
+def _write_json(path: Path, content: dict) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _read_json(folder: Path, name: str) -> dict:
+    try:
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"The captioner at {folder} lacks {name}. Run model.ipynb again to make it anew."
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        content = None
+    if not isinstance(content, dict):
+        raise ValueError(f"{folder / name} is damaged. Run model.ipynb again to make it anew.")
+    return content

@@ -1,0 +1,158 @@
+"""Figures for the notebook and the app. Every function returns a Matplotlib figure and touches no global state."""
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+
+import matplotlib.figure
+import numpy as np
+from PIL import Image
+
+from captioner.inference import Caption
+
+
+def show_photos(
+    photos: Sequence[Image.Image], captions: Sequence[str], *, columns: int = 4, wrap: int = 36
+) -> matplotlib.figure.Figure:
+    """Photos in a grid, each with text below.
+
+    Args:
+        photos: Any sizes.
+        captions: A text for each; its line breaks are kept, longer lines are wrapped.
+        columns: Photos in a row.
+        wrap: Characters of a line.
+    """
+    rows = math.ceil(len(photos) / columns)
+    figure = matplotlib.figure.Figure(figsize=(3.2 * columns, 4.1 * rows), layout="constrained")
+    for number, axes in enumerate(np.ravel(figure.subplots(rows, columns, squeeze=False))):
+        axes.axis("off")
+        if number < len(photos):
+            axes.imshow(photos[number])
+            text = "\n".join(textwrap.fill(line, wrap) for line in captions[number].splitlines())
+            axes.set_title(text, fontsize=9, y=-0.02, va="top")
+    return figure
+
+
+def plot_lengths(lengths: Mapping[str, Sequence[int]], cut: int) -> matplotlib.figure.Figure:
+    """Histogram of caption lengths in words, and where training cuts.
+
+    Args:
+        lengths: Split -> number of words of each caption.
+        cut: Most words that training reads.
+    """
+    figure, axes = _figure("Length of captions", "words in a caption", "share of captions (%)")
+    longest = max(max(values) for values in lengths.values())
+    bins = np.arange(0.5, longest + 1.5)
+    for split, values in lengths.items():
+        weights = np.full(len(values), 100 / len(values))
+        axes.hist(values, bins=bins, weights=weights, histtype="step", linewidth=1.8, label=split)
+    axes.axvline(cut + 0.5, color="grey", linestyle="--", label=f"cut after {cut} words")
+    axes.legend()
+    return figure
+
+
+def plot_history(history: Sequence[Mapping[str, float]]) -> matplotlib.figure.Figure:
+    """Learning curves: perplexity on both splits, and CIDEr-D of freely written validation captions."""
+    figure = matplotlib.figure.Figure(figsize=(10, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in history]
+    best = max(history, key=lambda row: row["val_cider_d"])
+    for key, label in (("perplexity", "train, with dropout"), ("val_perplexity", "validation")):
+        left.plot(epochs, [row[key] for row in history], marker="o", label=label)
+    left.set(title="Perplexity of people's captions", xlabel="epoch", ylabel="perplexity (per word)", yscale="log")
+    right.plot(epochs, [row["val_cider_d"] for row in history], marker="o", color="tab:green")
+    right.scatter([best["epoch"]], [best["val_cider_d"]], s=120, facecolors="none", edgecolors="black", label="best")
+    right.set(title="Freely written validation captions", xlabel="epoch", ylabel="CIDEr-D (%)")
+    for axes in (left, right):
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    return figure
+
+
+def plot_beams(scores: Mapping[int, Mapping[str, float]]) -> matplotlib.figure.Figure:
+    """Scores against the width of the search.
+
+    Args:
+        scores: Number of beams -> scores with `cider_d` and `bleu_4`.
+    """
+    figure, axes = _figure("Greedy search against beams", "number of beams", "score on validation (%)")
+    for key, label in (("cider_d", "CIDEr-D"), ("bleu_4", "BLEU-4")):
+        axes.plot(list(scores), [row[key] for row in scores.values()], marker="o", label=label)
+    axes.set_xticks(list(scores))
+    axes.legend()
+    return figure
+
+
+def plot_controls(rows: Mapping[str, Mapping[str, float]]) -> matplotlib.figure.Figure:
+    """CIDEr-D of a captioner beside its controls.
+
+    Args:
+        rows: Name -> scores with `cider_d`.
+    """
+    figure, axes = _figure("What a score means", "CIDEr-D (%)", "")
+    names = list(rows)[::-1]
+    bars = axes.barh(names, [rows[name]["cider_d"] for name in names], color="tab:blue")
+    axes.bar_label(bars, fmt="%.1f", padding=3)
+    axes.set_ylabel("captions of")
+    axes.margins(x=0.12)
+    return figure
+
+
+def show_attention(photo: Image.Image, caption: Caption, *, columns: int = 6) -> matplotlib.figure.Figure:
+    """The photo, then for each word where the decoder looked before it wrote that word.
+
+    Args:
+        photo: The photo, any size.
+        caption: A caption of a decoder that attends to regions.
+        columns: Pictures in a row.
+    """
+    maps = attention_maps(caption)
+    rows = math.ceil((len(maps) + 1) / columns)
+    figure = matplotlib.figure.Figure(figsize=(2.1 * columns, 2.4 * rows), layout="constrained")
+    axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
+    for one in axes:
+        one.axis("off")
+    axes[0].imshow(photo)
+    axes[0].set_title("photo", fontsize=10)
+    for one, word, attention_map in zip(axes[1:], caption.words, maps, strict=False):
+        one.imshow(overlay_attention(photo, attention_map))
+        one.set_title(f"{word} ({attention_map.sum():.0%})", fontsize=10)
+    return figure
+
+
+def attention_maps(caption: Caption) -> np.ndarray:
+    """Returns the grid of attention before each word, `(T, H, W)`; each sums to the share not given to the whole photo.
+
+    Raises:
+        ValueError: If attention does not range over a square grid.
+    """
+    scores = caption.attention_scores[:, :-1]  # the last column is the photo as a whole
+    side = math.isqrt(scores.shape[1])
+    if side * side != scores.shape[1]:
+        raise ValueError(f"Attention over slots has no place in the photo. Received: {scores.shape[1]} scores for a word.")
+    return scores.reshape(-1, side, side)
+
+
+def overlay_attention(photo: Image.Image, attention_map: np.ndarray) -> Image.Image:
+    """Returns the photo, bright where attention lay and dark elsewhere.
+
+    Args:
+        photo: The photo, any size.
+        attention_map: `(H, W)`, not negative.
+    """
+    peak = float(attention_map.max()) or 1.0
+    small = Image.fromarray((255 * attention_map / peak).astype(np.uint8))
+    mask = small.resize(photo.size, Image.Resampling.BICUBIC)
+    dark = Image.blend(photo, Image.new("RGB", photo.size, "black"), 0.75)
+    return Image.composite(photo, dark, mask)
+
+
+def _figure(title: str, xlabel: str, ylabel: str):
+    figure = matplotlib.figure.Figure(figsize=(7, 3.6), layout="constrained")
+    axes = figure.subplots()
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    axes.grid(alpha=0.3)
+    return figure, axes
+
+

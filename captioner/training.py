@@ -1,0 +1,359 @@
+"""Training a caption decoder with `fit`: one pass for each caption, chosen by captions it writes by itself.
+
+Teacher forcing covers whole captions at once. Batches hold captions of like length, so little of a batch is padding.
+After each epoch the decoder captions the validation photos freely, and their CIDEr-D decides which epoch is the best
+and when to stop: the loss goes on falling, or rises, without saying much about captions.
+
+A run is a folder: `run.json` (what is trained on what), `history.csv`, the newest `epoch-NNN.keras` (weights,
+optimizer, schedule) and `best.weights.h5`. Killed at any moment, the same call goes on after the last whole epoch.
+
+Legend: `B` batch, `T` caption length, `V` vocabulary.
+"""
+
+import csv
+import dataclasses
+import functools
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from captioner import config
+from captioner.decoder import CaptionDecoder
+from captioner.features import FeatureStore
+from captioner.vocabulary import Vocabulary
+
+MONITOR = "val_cider_d"
+# Captions are shuffled, cut into pools of this many batches and sorted by length within each.
+_POOL_BATCHES = 20
+
+
+@keras.saving.register_keras_serializable("captioner")
+class CaptionLoss(keras.losses.Loss):
+    """Cross-entropy for each word, padding left out, with label smoothing.
+
+    With smoothing `s` a word costs `(1 - s) * -log p(word) + s * mean over V of -log p`.
+
+    Args:
+        label_smoothing: `s`, in [0, 1).
+    """
+
+    def __init__(self, label_smoothing: float = 0.0, name: str = "caption_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.label_smoothing = label_smoothing
+
+    def call(self, target_ids, logits):
+        """Returns the mean over all words, a scalar, of `target_ids` `(B, T)` and `logits` `(B, T, V)`."""
+        target_ids = ops.cast(target_ids, "int32")
+        size, rest = logits.shape[-1], self.label_smoothing / logits.shape[-1]
+        # Soft targets go through the one fused kernel; the same sum from log-probabilities costs several passes over V.
+        soft_targets = (1 - self.label_smoothing) * ops.one_hot(target_ids, size, dtype=logits.dtype) + rest
+        word_losses = ops.categorical_crossentropy(soft_targets, logits, from_logits=True)  # (B, T)
+        counted = _count_words(target_ids, logits.dtype)
+        return ops.sum(word_losses * counted) / ops.maximum(ops.sum(counted), 1)
+
+    def get_config(self):
+        return super().get_config() | {"label_smoothing": self.label_smoothing}
+
+
+@keras.saving.register_keras_serializable("captioner")
+class Perplexity(keras.metrics.Metric):
+    """`exp` of the mean cross-entropy for each word, end markers counted, padding not."""
+
+    def __init__(self, name: str = "perplexity", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.total = self.add_variable((), "zeros", name="total")
+        self.count = self.add_variable((), "zeros", name="count")
+
+    def update_state(self, target_ids, logits, sample_weight=None):
+        word_losses, counted = word_cross_entropy(target_ids, logits)
+        self.total.assign_add(ops.sum(word_losses))
+        self.count.assign_add(ops.sum(counted))
+
+    def result(self):
+        return ops.exp(self.total / ops.maximum(self.count, 1))
+
+
+def word_cross_entropy(target_ids, logits):
+    """Returns `-log p` of each target and 1 where there is one, 0 on padding; both `(B, T)` float32."""
+    target_ids = ops.cast(target_ids, "int32")
+    counted = _count_words(target_ids, logits.dtype)
+    return ops.sparse_categorical_crossentropy(target_ids, logits, from_logits=True) * counted, counted
+
+
+def _count_words(target_ids, dtype):
+    return ops.cast(ops.not_equal(target_ids, Vocabulary.pad_id), dtype)
+
+
+class CaptionBatches:
+    """Endless batches of captions with their photos' features, in an order that seed and epoch alone decide.
+
+    Args:
+        captions: Pairs of image id and cleaned caption.
+        features: Features of those photos.
+        vocabulary: Words to ids.
+        batch_size: `B`.
+        max_length: Longer captions lose their tail, and with it the end marker.
+        seed: Decides the order.
+    """
+
+    def __init__(
+        self,
+        captions: Sequence[tuple[str, str]],
+        features: FeatureStore,
+        vocabulary: Vocabulary,
+        *,
+        batch_size: int = config.TrainingConfig.batch_size,
+        max_length: int = config.TrainingConfig.max_length,
+        seed: int = 0,
+    ):
+        if not captions:
+            raise ValueError("There are no captions to train on. Received: captions=[]")
+        self._features, self.batch_size, self._seed = features, batch_size, seed
+        self._rows = features.row_numbers([image_id for image_id, _ in captions])
+        self._tokens = [
+            np.array([vocabulary.start_id, *vocabulary.encode(text), vocabulary.end_id][: max_length + 1], np.int32)
+            for _, text in captions
+        ]
+        self._lengths = np.array([len(tokens) - 1 for tokens in self._tokens])
+
+    @property
+    def num_batches(self) -> int:
+        """Batches of one epoch; the last may be smaller."""
+        return -(-len(self._tokens) // self.batch_size)
+
+    def epoch(self, number: int, *, shuffle: bool = True) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
+        """Yields the batches of one epoch.
+
+        Yields:
+            `{"pooled": (B, P), "regions": (B, R, D), "input_ids": (B, T)}` and `target_ids` `(B, T)`; features are
+            float16, ids int32, right-padded, targets shifted by one.
+        """
+        for indices in self._order(number, shuffle):
+            yield self._batch(indices)
+
+    def dataset(self, first_epoch: int = 0) -> tf.data.Dataset:
+        """Returns the batches of all epochs from `first_epoch` on, read ahead of the training."""
+
+        def endless():
+            number = first_epoch
+            while True:
+                yield from self.epoch(number)
+                number += 1
+
+        return tf.data.Dataset.from_generator(endless, output_signature=self._signature()).prefetch(4)
+
+    def validation_dataset(self) -> tf.data.Dataset:
+        """Returns one pass in a fixed order."""
+        fixed = functools.partial(self.epoch, 0, shuffle=False)
+        return tf.data.Dataset.from_generator(fixed, output_signature=self._signature()).prefetch(4)
+
+    def _order(self, number: int, shuffle: bool) -> list[np.ndarray]:
+        size = self.batch_size
+        if not shuffle:
+            order = np.argsort(self._lengths, kind="stable")
+            return [order[i : i + size] for i in range(0, len(order), size)]
+        random = np.random.default_rng([self._seed, number])
+        shuffled = random.permutation(len(self._tokens))
+        batches = []
+        for start in range(0, len(shuffled), size * _POOL_BATCHES):
+            pool = shuffled[start : start + size * _POOL_BATCHES]
+            pool = pool[np.argsort(self._lengths[pool], kind="stable")]
+            batches += [pool[i : i + size] for i in range(0, len(pool), size)]
+        return [batches[i] for i in random.permutation(len(batches))]
+
+    def _batch(self, indices: np.ndarray):
+        ids = np.full((len(indices), self._lengths[indices].max() + 1), Vocabulary.pad_id, np.int32)
+        for row, index in enumerate(indices):
+            ids[row, : len(self._tokens[index])] = self._tokens[index]
+        rows = self._rows[indices]
+        # The end marker is a target only; as an input it would start a word that is never scored.
+        input_ids = np.where(ids[:, :-1] == Vocabulary.end_id, Vocabulary.pad_id, ids[:, :-1])
+        inputs = {"pooled": self._features.pooled[rows], "regions": self._features.regions[rows], "input_ids": input_ids}
+        return inputs, ids[:, 1:]
+
+    def _signature(self):
+        def spec(array):
+            return tf.TensorSpec((None, *array.shape[1:]), tf.as_dtype(array.dtype))
+
+        ids = tf.TensorSpec((None, None), tf.int32)
+        views = {"pooled": spec(self._features.pooled), "regions": spec(self._features.regions)}
+        return views | {"input_ids": ids}, ids
+
+
+def compile_decoder(decoder: CaptionDecoder, settings: config.TrainingConfig, steps_per_epoch: int) -> None:
+    """Gives a decoder its optimizer (AdamW, warm-up, cosine decay), loss and metric."""
+    steps = max(settings.epochs * steps_per_epoch, 2)
+    warmup = min(settings.warmup_steps, steps // 2)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=settings.learning_rate / 20,
+        warmup_target=settings.learning_rate,
+        warmup_steps=warmup,
+        decay_steps=steps - warmup,
+        alpha=settings.final_learning_rate_fraction,
+    )
+    optimizer = keras.optimizers.AdamW(
+        schedule, weight_decay=settings.weight_decay, global_clipnorm=settings.clip_norm
+    )
+    # Biases are few and cannot overfit.
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    # XLA takes three times as long as plain kernels for this recurrence on a CPU.
+    loss = CaptionLoss(settings.label_smoothing)
+    decoder.compile(optimizer=optimizer, loss=loss, weighted_metrics=[Perplexity()], jit_compile=False)
+
+
+def train_decoder(
+    decoder: CaptionDecoder,
+    train: CaptionBatches,
+    validation: CaptionBatches,
+    score_validation: Callable[[CaptionDecoder], dict[str, float]],
+    run_dir: str | Path,
+    *,
+    settings: config.TrainingConfig | None = None,
+    description: dict | None = None,
+    verbose: int = 1,
+) -> list[dict[str, float]]:
+    """Trains a decoder, or goes on with the run in `run_dir`, and leaves it with the weights of its best epoch.
+
+    Args:
+        decoder: A fresh decoder. Its weights are replaced.
+        train: Captions to learn from.
+        validation: Captions for the validation perplexity.
+        score_validation: Captions the validation photos with the decoder as it is; returns at least `cider_d`.
+        run_dir: Folder of the run.
+        settings: How to train.
+        description: What the run is of; a run of something else is never gone on with.
+        verbose: As for `fit`: 0 silent, 1 a progress bar, 2 a line for each epoch.
+
+    Returns:
+        A row for each epoch: `epoch` (from 1), `loss`, `perplexity`, `val_loss`, `val_perplexity`, and the scores
+        under `val_<name>`, and `seconds`, validation included.
+
+    Raises:
+        ValueError: If `run_dir` holds the run of something else.
+    """
+    settings = settings or config.TrainingConfig()
+    run = _Run(Path(run_dir), settings.patience)
+    run.check({"training": dataclasses.asdict(settings)} | (description or {}))
+    compile_decoder(decoder, settings, train.num_batches)
+    first_epoch = run.restore(decoder)
+    if first_epoch < settings.epochs and not run.should_stop():
+        decoder.fit(
+            train.dataset(first_epoch),
+            steps_per_epoch=train.num_batches,
+            shuffle=False,
+            epochs=settings.epochs,
+            initial_epoch=first_epoch,
+            validation_data=validation.validation_dataset(),
+            callbacks=[_Scores(score_validation), _Checkpoints(run)],
+            verbose=verbose,
+        )
+    decoder.load_weights(run.best_file)
+    return run.history
+
+
+def best_epoch(history: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Returns the row with the highest validation CIDEr-D, the earlier of equals."""
+    return max(history, key=lambda row: row[MONITOR])
+
+
+class _Run:
+    """The files of one training run."""
+
+    def __init__(self, folder: Path, patience: int):
+        self.folder, self.patience = folder, patience
+        self.best_file = folder / "best.weights.h5"
+        self.history: list[dict[str, float]] = []
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def check(self, description: dict) -> None:
+        """Writes down what is trained, or holds that it is what was begun here."""
+        file = self.folder / "run.json"
+        text = json.dumps(description, indent=2, sort_keys=True)
+        if not file.is_file():
+            file.write_text(text + "\n", encoding="utf-8")
+        elif file.read_text(encoding="utf-8").strip() != text:
+            raise ValueError(f"{self.folder} holds another training run. Delete that folder or name another one.")
+
+    def restore(self, decoder: CaptionDecoder) -> int:
+        """Loads the newest whole epoch into a compiled decoder and returns how many epochs are done."""
+        saved = sorted(self.folder.glob("epoch-*.keras"))
+        if not saved:
+            return 0
+        done = int(saved[-1].stem.removeprefix("epoch-"))
+        with open(self.folder / "history.csv", newline="", encoding="utf-8") as file:
+            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        self.history = rows[:done]
+        restored = keras.saving.load_model(saved[-1])
+        decoder.set_weights(restored.get_weights())
+        decoder.optimizer.build(decoder.trainable_variables)
+        restored.optimizer.build(restored.trainable_variables)
+        for variable, value in zip(decoder.optimizer.variables, restored.optimizer.variables, strict=True):
+            variable.assign(value)
+        return done
+
+    def save(self, decoder: CaptionDecoder, row: dict[str, float]) -> None:
+        """Adds an epoch. The checkpoint comes last: an epoch without it never happened."""
+        self.history.append(row)
+        if best_epoch(self.history) is row:
+            _write_then_rename(decoder.save_weights, self.best_file)
+        self._write_history()
+        name = f"epoch-{len(self.history):03d}.keras"
+        _write_then_rename(decoder.save, self.folder / name)
+        for old in self.folder.glob("epoch-*.keras"):
+            if old.name != name:
+                old.unlink()
+
+    def should_stop(self) -> bool:
+        """Whether `patience` epochs in a row brought nothing better."""
+        return bool(self.history) and len(self.history) - best_epoch(self.history)["epoch"] >= self.patience
+
+    def _write_history(self) -> None:
+        def write(path):
+            with open(path, "w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, fieldnames=list(self.history[0]))
+                writer.writeheader()
+                writer.writerows(self.history)
+
+        _write_then_rename(write, self.folder / "history.csv")
+
+
+def _write_then_rename(write: Callable[[Path], None], path: Path) -> None:
+    # The suffixes stay last, since Keras reads the format from them.
+    temporary = path.with_name(f"tmp-{path.name}")
+    write(temporary)
+    os.replace(temporary, path)
+
+
+class _Scores(keras.callbacks.Callback):
+    """Adds the scores of freely written validation captions to the logs of each epoch."""
+
+    def __init__(self, score_validation: Callable[[CaptionDecoder], dict[str, float]]):
+        super().__init__()
+        self._score_validation = score_validation
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs.update({f"val_{name}": float(value) for name, value in self._score_validation(self.model).items()})
+
+
+class _Checkpoints(keras.callbacks.Callback):
+    """Saves each epoch and stops a run that has stopped getting better."""
+
+    def __init__(self, run: _Run):
+        super().__init__()
+        self._run = run
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._started = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        row = {"epoch": epoch + 1} | {name: float(value) for name, value in logs.items()}
+        self._run.save(self.model, row | {"seconds": time.monotonic() - self._started})
+        if self._run.should_stop():
+            self.model.stop_training = True
