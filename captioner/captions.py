@@ -44,7 +44,8 @@ def read_token_file(path: str | Path) -> dict[str, list[str]]:
         ValueError: If a line has another form; the message names file and line.
     """
     captions: dict[str, list[str]] = {}
-    for number, line in enumerate(_read_text(path).splitlines(), 1):
+    # Not `splitlines`, which also splits at characters that people paste into captions, such as U+2028.
+    for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip():
             continue
         match = _TOKEN_LINE.fullmatch(line)
@@ -70,25 +71,32 @@ def read_kaggle_captions(path: str | Path) -> dict[str, list[str]]:
         ValueError: If the header or a row has another form; the message names file and line.
     """
     name = Path(path).name
-    rows = csv.reader(io.StringIO(_read_text(path), newline=""))
+    rows = csv.reader(io.StringIO(read_text(path), newline=""))
     header = next(rows, None)
     if header != ["image", "caption"]:
         raise ValueError(f"{name}, line 1: expected the header 'image,caption'. Received: {header!r}")
     captions: dict[str, list[str]] = {}
+    line = rows.line_num
     for row in rows:
+        first_line, line = line + 1, rows.line_num
         if not row:
             continue
-        if len(row) != 2 or not row[0].strip():
+        # A quote that is never closed would swallow the rows after it into one caption.
+        if len(row) != 2 or not row[0].strip() or line > first_line:
             raise ValueError(
-                f"{name}, line {rows.line_num}: expected '<file>,<caption>', a caption with commas in quotes. "
+                f"{name}, line {first_line}: expected '<file>,<caption>', a caption with commas in quotes. "
                 f"Mend or remove that line. Received: {','.join(row)[:80]!r}"
             )
         captions.setdefault(row[0], []).append(row[1])
     return captions
 
 
-def _read_text(path: str | Path) -> str:
-    """Returns the text of a UTF-8 file, or says which byte is none."""
+def read_text(path: str | Path) -> str:
+    """Returns the text of a UTF-8 file, without a byte order mark and with `\\n` at every line's end.
+
+    Raises:
+        ValueError: If it is not UTF-8; the message says which byte.
+    """
     try:
         return Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

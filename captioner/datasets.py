@@ -118,8 +118,8 @@ def read_dataset(folder: str | Path | None = None, splits: Sequence[str] = confi
     references = {i: _clean_all(raw.get(i, ())) for ids in image_ids.values() for i in ids}
     if not any(references.values()):
         raise ValueError(
-            f"None of the photos with captions in {folder} is on a split. Unless the photos are Flickr8k's, add "
-            f"{', '.join(SPLIT_FILES.values())}, one image id a line."
+            f"None of the photos with captions in {folder} is on a split. Unless the photos are Flickr8k's, "
+            f"add {', '.join(SPLIT_FILES.values())}, one image id a line."
         )
     bare = [image_id for image_id, texts in references.items() if not texts]
     if bare:
@@ -165,4 +165,4 @@ def _read_splits(folder: Path, splits: Sequence[str]) -> dict[str, tuple[str, ..
 def _read_split_file(path: Path) -> tuple[str, ...]:
     if not path.is_file():
         raise FileNotFoundError(f"{path.name} is missing in {path.parent}: it lists one image id a line.")
-    return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    return tuple(line.strip() for line in captions_module.read_text(path).split("\n") if line.strip())

@@ -1,11 +1,11 @@
 """Any photo file or upload to the RGB pixels that an encoder takes. No TensorFlow here.
 
-A photo is turned the way its EXIF tag says, its transparency is laid on white, and the whole of it is squashed to a
-square: Flickr8k's captions are of whole photos, and a centre crop would cut what they speak of.
+A photo is turned the way its EXIF tag says, its transparency is laid on white, and the whole of it is
+squashed to a square: Flickr8k's captions are of whole photos, and a centre crop would cut what they speak of.
 """
 
 import io
-import warnings
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 # Above this a file of a few kilobytes can unpack to gigabytes; the largest phone cameras make 200 megapixels.
 MAX_MEGAPIXELS = 250
+# Pillow refuses above 179 megapixels, by a limit that all threads share; ours is judged instead.
+_PILLOW_LIMIT_LOCK = threading.Lock()
 
 
 class PhotoError(ValueError):
@@ -57,7 +59,7 @@ def load_photo(source: str | Path | bytes, image_size: int, name: str | None = N
 def resize_photo(photo: Image.Image, image_size: int) -> np.ndarray:
     """Squashes an RGB picture to a square, uint8 `(S, S, 3)`; a picture of that size passes unchanged."""
     if photo.size != (image_size, image_size):
-        # reducing_gap shrinks a large photo by whole factors first: the same picture to the eye, several times faster.
+        # reducing_gap shrinks a large photo by whole factors first: the same to the eye, but faster.
         photo = photo.resize((image_size, image_size), Image.Resampling.BILINEAR, reducing_gap=3.0)
     return np.asarray(photo)
 
@@ -65,7 +67,7 @@ def resize_photo(photo: Image.Image, image_size: int) -> np.ndarray:
 def list_photos(paths: list[str | Path]) -> list[Path]:
     """Returns the photo files among `paths` and in the folders among them, those of a folder sorted by name.
 
-    A file that is named outright is kept whatever its suffix is, so that a mistake is reported and not passed over.
+    A file that is named outright is kept whatever its suffix, so that a mistake is reported, not passed over.
 
     Raises:
         FileNotFoundError: If a path does not exist or a folder holds no photo.
@@ -79,7 +81,9 @@ def list_photos(paths: list[str | Path]) -> list[Path]:
             continue
         inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())
         if not inside:
-            raise FileNotFoundError(f"No photos in the folder {path}: expected files {', '.join(PHOTO_SUFFIXES)}.")
+            raise FileNotFoundError(
+                f"No photos in the folder {path}: expected files {', '.join(PHOTO_SUFFIXES)}."
+            )
         files += inside
     return files
 
@@ -90,23 +94,34 @@ def _open(source: str | Path | bytes, name: str | None, image_size: int | None) 
         if not source:
             raise PhotoError(f"{name} is empty.")
         source = io.BytesIO(source)
+    elif Path(source).is_file() and not Path(source).stat().st_size:
+        raise PhotoError(f"{name} is empty.")
     try:
-        with warnings.catch_warnings():
-            # Size is judged below; Pillow's own warning would come first.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(source) as picture:
-                return _decode(picture, name, image_size)
+        with _read_header(source) as picture:
+            return _decode(picture, name, image_size)
     except PhotoError:
         raise
     except FileNotFoundError:
         raise PhotoError(f"{name} does not exist.") from None
     except UnidentifiedImageError:
-        raise PhotoError(f"{name} is not a picture that can be read: try JPEG, PNG, WebP, GIF, BMP or TIFF.") from None
+        raise PhotoError(
+            f"{name} is not a picture that can be read: try JPEG, PNG, WebP, GIF, BMP or TIFF."
+        ) from None
     except Image.DecompressionBombError:
         raise PhotoError(f"{name} has more than {MAX_MEGAPIXELS} megapixels: make it smaller.") from None
     # Pillow's decoders raise these, and a few more of their own, on damaged files.
     except (OSError, ValueError, SyntaxError, EOFError, OverflowError, MemoryError) as error:
         raise PhotoError(f"{name} is damaged or cut short ({error}).") from None
+
+
+def _read_header(source: str | Path | io.BytesIO) -> Image.Image:
+    """Opens a picture whatever its size is, which is known but not yet in memory."""
+    with _PILLOW_LIMIT_LOCK:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(source)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 def _decode(picture: Image.Image, name: str, image_size: int | None) -> Image.Image:
@@ -119,11 +134,11 @@ def _decode(picture: Image.Image, name: str, image_size: int | None) -> Image.Im
         # JPEG can be decoded at an eighth to a half of its size; twice the wanted side keeps the detail.
         picture.draft("RGB", (2 * image_size, 2 * image_size))
     upright = ImageOps.exif_transpose(picture)
-    if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
+    if upright.mode.startswith("I;16") or upright.mode in ("I", "F"):
+        upright = _scale_to_8_bits(upright)
+    elif upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
         rgba = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    elif upright.mode.startswith("I;16") or upright.mode in ("I", "F"):
-        upright = _scale_to_8_bits(upright)
     return upright.convert("RGB")
 
 

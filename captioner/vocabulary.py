@@ -95,6 +95,8 @@ class Vocabulary:
             words = content["words"] if content["format"] == _FORMAT else None
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
             words = None
-        if not isinstance(words, list):
-            raise ValueError(f"{path} is not a vocabulary that this version can read. Train the captioner again.")
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise ValueError(
+                f"{path} is not a vocabulary that this version can read. Train the captioner again."
+            )
         return cls(words)

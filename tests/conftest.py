@@ -1,0 +1,149 @@
+"""Sets the environment of all tests and gives them data."""
+
+import os
+
+# Before anything imports Keras or TensorFlow.
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from captioner import datasets, drawings
+
+# Read once: tests change the variable.
+_FLICKR8K_DIR = os.environ.get(datasets.DATA_VARIABLE)
+
+
+@pytest.fixture(scope="session")
+def flickr8k_dir() -> Path:
+    """The real Flickr8k, for tests that only read it."""
+    if not _FLICKR8K_DIR:
+        pytest.skip(f"{datasets.DATA_VARIABLE} is not set, so the real Flickr8k cannot be tested.")
+    if not Path(_FLICKR8K_DIR).is_dir():
+        pytest.skip(
+            f"{datasets.DATA_VARIABLE}={_FLICKR8K_DIR} is no folder, so the real Flickr8k cannot be tested."
+        )
+    return Path(_FLICKR8K_DIR)
+
+
+@pytest.fixture(scope="session")
+def drawn_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small drawn data set, for tests that only read it."""
+    return drawings.draw_dataset(tmp_path_factory.mktemp("drawn") / "drawings", num_photos=40)
+
+
+# Words of the drawn captions, so that a captioner with random weights still scores a little.
+TINY_WORDS = ("a", "the", "on", "small", "red", "green", "two", "blue", "heart", "star", "there", "is")
+
+
+def _build_tiny_network():
+    import keras
+
+    photo = keras.Input((32, 32, 3))
+    grid = keras.layers.Conv2D(5, 8, strides=8, activation="relu", name="grid")(photo)  # (B, 4, 4, 5)
+    return keras.Model(photo, keras.layers.GlobalAveragePooling2D()(grid))
+
+
+def _register_tiny_encoder(monkeypatch: pytest.MonkeyPatch, weights: Path) -> None:
+    from captioner import encoders
+
+    spec = encoders.EncoderSpec(
+        build=_build_tiny_network,
+        preprocess=lambda pixels: pixels / 127.5 - 1,
+        pooled_layer=None,
+        regions_layers=("grid",),
+        url="http://127.0.0.1:9/tiny.h5",
+        image_size=32,
+    )
+    monkeypatch.setitem(encoders.ENCODERS, "tiny", spec)
+    monkeypatch.setenv(encoders.WEIGHTS_VARIABLE, str(weights))
+
+
+def _build_tiny_captioner(encoder=None, *, seed: int = 3, end_bias: float = 9.0, **decoder_settings):
+    """Makes a captioner of wide random weights, so that different photos get different captions."""
+    import numpy as np
+
+    from captioner import config, decoder, inference, vocabulary
+
+    words = vocabulary.Vocabulary(vocabulary.SPECIAL_WORDS + TINY_WORDS)
+    sizes = {"units": 4, "embedding_size": 3, "attention_size": 3, "memory_size": 4, "num_slots": 4}
+    network = decoder.CaptionDecoder(len(words), 5, 16, 5, config.DecoderConfig(**sizes | decoder_settings))
+    random = np.random.default_rng(seed)
+    network.set_weights([random.normal(scale=3.0, size=weight.shape) for weight in network.get_weights()])
+    bias = network.classifier.bias
+    bias.assign(bias + end_bias * np.eye(len(words), dtype=np.float32)[words.end_id])
+    search = config.DecodingConfig(num_beams=2, max_length=6)
+    return inference.Captioner(network, words, encoder, name="tiny", settings=search)
+
+
+@pytest.fixture
+def build_captioner():
+    """Makes further captioners of toy size; see `_build_tiny_captioner`."""
+    return _build_tiny_captioner
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for `CAPTIONER_WEIGHTS` with the weights of the encoder `tiny`."""
+    import keras
+
+    folder = tmp_path_factory.mktemp("weights")
+    keras.utils.set_random_seed(0)
+    _build_tiny_network().save_weights(folder / "tiny_imagenet.weights.h5")
+    return folder
+
+
+@pytest.fixture
+def tiny_encoder_known(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Registers the encoder `tiny` (S=32, P=5, R=16, D=5) for one test and returns its name."""
+    _register_tiny_encoder(monkeypatch, tiny_weights)
+    return "tiny"
+
+
+@pytest.fixture(scope="session")
+def _shared_tiny_captioner(tiny_weights: Path):
+    import numpy as np
+
+    from captioner import encoders
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        _register_tiny_encoder(monkeypatch, tiny_weights)
+        captioner = _build_tiny_captioner(encoders.load_encoder("tiny"))
+        # Compiled here, while the encoder is registered.
+        captioner.encoder.encode(np.zeros((1, 32, 32, 3), np.uint8))
+    return captioner
+
+
+@pytest.fixture
+def tiny_captioner(_shared_tiny_captioner, tiny_encoder_known):
+    """A captioner of toy size with an encoder, shared by all tests: do not change its weights."""
+    return _shared_tiny_captioner
+
+
+@pytest.fixture(scope="session")
+def _shared_tiny_bundle(_shared_tiny_captioner, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from captioner import bundle
+
+    folder = tmp_path_factory.mktemp("artifacts") / "tiny"
+    scores = {"split": "validation", "num_photos": 6, "bleu_1": 50.06, "cider_d": 12.34, "data": "drawings"}
+    return bundle.save_captioner(_shared_tiny_captioner, folder, scores)
+
+
+@pytest.fixture
+def tiny_bundle(_shared_tiny_bundle: Path, tmp_path: Path, tiny_encoder_known) -> Path:
+    """The same captioner, saved to a folder that the test may damage."""
+    return Path(shutil.copytree(_shared_tiny_bundle, tmp_path / "artifacts" / "tiny"))
+
+
+@pytest.fixture(scope="session")
+def drawn_photos(drawn_dir: Path):
+    """The validation and test pictures of the drawn data set, uint8 `(12, 32, 32, 3)`."""
+    import numpy as np
+
+    from captioner import photos
+
+    dataset = datasets.read_dataset(drawn_dir, ("validation", "test"))
+    return np.stack([photos.load_photo(path, 32) for path in dataset.photo_paths().values()])
