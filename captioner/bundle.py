@@ -9,6 +9,8 @@ import dataclasses
 import json
 import os
 import shutil
+import zipfile
+import zlib
 from pathlib import Path
 
 import keras
@@ -23,6 +25,8 @@ METRICS_FILE, CARD_FILE = "metrics.json", "README.md"
 # Which captioner answers when nobody names one: the best encoder first.
 PREFERENCE = ("vgg16", "mobilenet_v2", "compact")
 _FORMAT = 1
+# What says whether an encoder is the one that a captioner was trained on.
+_ENCODER_KEYS = ("name", "regions_layer", "fingerprint")
 
 
 def save_captioner(captioner: Captioner, folder: str | Path, metrics: dict) -> Path:
@@ -38,8 +42,7 @@ def save_captioner(captioner: Captioner, folder: str | Path, metrics: dict) -> P
     """
     folder = Path(folder)
     new, old = (folder.with_name(f".{folder.name}.{state}") for state in ("new", "old"))
-    for leftover in (new, old):
-        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     _without_optimizer(captioner.decoder).save(new / DECODER_FILE)
     captioner.vocabulary.save(new / VOCABULARY_FILE)
@@ -47,6 +50,8 @@ def save_captioner(captioner: Captioner, folder: str | Path, metrics: dict) -> P
     _write_json(new / METRICS_FILE, metrics)
     (new / CARD_FILE).write_text(_model_card(captioner, folder.name, metrics), encoding="utf-8")
     if folder.exists():
+        # Only now: a process killed between the two renames leaves the old captioner here alone.
+        shutil.rmtree(old, ignore_errors=True)
         os.replace(folder, old)
     os.replace(new, folder)
     shutil.rmtree(old, ignore_errors=True)
@@ -72,11 +77,11 @@ def load_captioner(folder: str | Path, *, encoder: encoders.Encoder | None = Non
     vocabulary = Vocabulary.load(folder / VOCABULARY_FILE)
     try:
         decoder = keras.saving.load_model(folder / DECODER_FILE, compile=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{folder / DECODER_FILE} cannot be read. Run model.ipynb again to make it anew. "
-            f"Received: {str(error).splitlines()[0][:120]}"
-        ) from None
+        if not isinstance(decoder, CaptionDecoder):
+            raise TypeError(f"a {type(decoder).__name__} in place of a CaptionDecoder")
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(_damaged(folder / DECODER_FILE) + f" Received: {reason[:120]}") from None
     if len(vocabulary) != decoder.sizes["vocabulary_size"]:
         raise ValueError(
             f"{VOCABULARY_FILE} and {DECODER_FILE} in {folder} do not belong together. Run model.ipynb again. "
@@ -86,9 +91,8 @@ def load_captioner(folder: str | Path, *, encoder: encoders.Encoder | None = Non
     if encoder is None:
         encoder = encoders.load_encoder(wanted["name"], regions_layer=wanted["regions_layer"])
     _check_encoder(encoder, wanted, folder)
-    return Captioner(
-        decoder, vocabulary, encoder, name=folder.name, settings=config.DecodingConfig(**settings["decoding"])
-    )
+    decoding = config.DecodingConfig(**settings["decoding"])
+    return Captioner(decoder, vocabulary, encoder, name=folder.name, settings=decoding)
 
 
 def read_config(folder: str | Path) -> dict:
@@ -99,6 +103,12 @@ def read_config(folder: str | Path) -> dict:
     settings = _read_json(folder, CONFIG_FILE)
     if settings.get("format") != _FORMAT or settings.get("cleaning_version") != captions.CLEANING_VERSION:
         raise ValueError(f"{folder} was made by another version of this project. Run model.ipynb again.")
+    encoder, decoding = settings.get("encoder"), settings.get("decoding")
+    known = {field.name for field in dataclasses.fields(config.DecodingConfig)}
+    if not isinstance(encoder, dict) or not encoder.keys() >= set(_ENCODER_KEYS):
+        raise ValueError(_damaged(folder / CONFIG_FILE) + f" Received: encoder={encoder!r}")
+    if not isinstance(decoding, dict) or not decoding.keys() <= known:
+        raise ValueError(_damaged(folder / CONFIG_FILE) + f" Received: decoding={decoding!r}")
     return settings
 
 
@@ -122,7 +132,7 @@ def choose_captioner(folder: str | Path | None = None) -> Path:
     """
     if folder is not None:
         return Path(folder)
-    found = list_captioners()
+    found = list_captioners(config.ARTIFACTS_DIR)
     if not found:
         raise FileNotFoundError(f"No captioner in {config.ARTIFACTS_DIR}. Run model.ipynb to the end to create one.")
     return found[0]
@@ -136,7 +146,7 @@ def _without_optimizer(decoder: CaptionDecoder) -> CaptionDecoder:
 
 
 def _check_encoder(encoder: encoders.Encoder, wanted: dict, folder: Path) -> None:
-    for key in ("name", "regions_layer", "fingerprint"):
+    for key in _ENCODER_KEYS:
         if getattr(encoder, key) != wanted[key]:
             raise ValueError(
                 f"The captioner at {folder} was trained on features of another encoder, so its captions would be "
@@ -148,7 +158,7 @@ def _describe(captioner: Captioner) -> dict:
     return {
         "format": _FORMAT,
         "cleaning_version": captions.CLEANING_VERSION,
-        "encoder": {key: getattr(captioner.encoder, key) for key in ("name", "regions_layer", "fingerprint")},
+        "encoder": {key: getattr(captioner.encoder, key) for key in _ENCODER_KEYS},
         "decoder": captioner.decoder.sizes | dataclasses.asdict(captioner.decoder.settings),
         "decoding": dataclasses.asdict(captioner.settings),
     }
@@ -219,5 +229,9 @@ def _read_json(folder: Path, name: str) -> dict:
     except (json.JSONDecodeError, UnicodeDecodeError):
         content = None
     if not isinstance(content, dict):
-        raise ValueError(f"{folder / name} is damaged. Run model.ipynb again to make it anew.")
+        raise ValueError(_damaged(folder / name))
     return content
+
+
+def _damaged(path: Path) -> str:
+    return f"{path} is damaged. Run model.ipynb again to make it anew."

@@ -10,7 +10,8 @@ from pathlib import Path
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = PROJECT_DIR / "data"
-ARTIFACTS_DIR = PROJECT_DIR / "artifacts"
+# Elsewhere where a server keeps its captioners apart from the code.
+ARTIFACTS_DIR = Path(os.environ.get("CAPTIONER_ARTIFACTS") or PROJECT_DIR / "artifacts")
 # Made by the project and rebuilt at need: caches of features, and checkpoints of training runs.
 FEATURES_DIR = DATA_DIR / "features"
 RUNS_DIR = DATA_DIR / "runs"
@@ -60,7 +61,7 @@ class DecoderConfig:
 class TrainingConfig:
     """How a decoder is trained, see `captioner.training`."""
 
-    epochs: int = 10
+    epochs: int = 8
     batch_size: int = 128
     learning_rate: float = 1e-3
     # The cosine ends here instead of at 0, so that the last epoch still learns.

@@ -220,7 +220,7 @@ class CaptionDecoder(keras.Model):
         """Runs `_recur` over all words: hidden `(B, T, U)`, context `(B, T, M)`, attention scores `(B, T, S)`."""
 
         def recur(carry, word):
-            hidden, context, scores, states = self._recur(word, carry[:2], memory, keys)
+            _, context, scores, states = self._recur(word, carry[:2], memory, keys)
             return (carry := [*states, context, scores]), carry
 
         # `ops.scan` wants what a step returns to look like what it carries on, so context and scores are carried too.
@@ -232,7 +232,12 @@ class CaptionDecoder(keras.Model):
 
     def _run_lstm(self, words, states):
         """Runs the bare LSTM over all words, hidden `(B, T, U)`."""
-        _, hidden = ops.scan(lambda s, word: self.cell(word, s)[::-1], states, ops.transpose(words, (1, 0, 2)))
+
+        def recur(states, word):
+            states = self.cell(word, states)[1]
+            return states, states
+
+        _, [hidden, _] = ops.scan(recur, states, ops.transpose(words, (1, 0, 2)))
         return ops.transpose(hidden, (1, 0, 2))
 
     def _predict(self, hidden, context, word, training=False):

@@ -174,7 +174,7 @@ def find_weights(name: str, path: str | Path | None = None) -> Path:
         return Path(keras.utils.get_file(origin=url, cache_subdir="models"))
     # Keras raises a bare Exception for a failed download.
     except Exception as error:
-        cache = Path(keras.config.keras_home()) / "models"
+        cache = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
         raise FileNotFoundError(
             f"The ImageNet weights of {name} cannot be had. Tried: {WEIGHTS_VARIABLE} "
             f"({Path(folder) / file_name if folder else 'not set'}), Keras' cache ({cache}), and the download "

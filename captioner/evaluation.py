@@ -12,11 +12,12 @@ import tensorflow as tf
 import tqdm
 
 from captioner import __version__, config, metrics
+from captioner.batches import CaptionBatches
 from captioner.datasets import CaptionDataset
 from captioner.decoder import CaptionDecoder
 from captioner.features import FeatureStore
 from captioner.inference import Captioner
-from captioner.training import CaptionBatches, word_cross_entropy
+from captioner.training import word_cross_entropy
 
 # The scores that make sense for controls too.
 HEADLINE = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "cider_d", "rouge_l")
@@ -101,7 +102,9 @@ def measure_perplexity(
     Words out of the vocabulary count as `<unk>`, so only captioners of one vocabulary compare.
     """
     pairs = [(image_id, text) for image_id, texts in references.items() for text in texts]
-    batches = CaptionBatches(pairs, features, captioner.vocabulary)
+    longest = max(len(text.split()) for _, text in pairs)
+    # Training cuts long captions; here every word counts, and every end marker.
+    batches = CaptionBatches(pairs, features, captioner.vocabulary, max_length=longest + 1)
 
     @tf.function(reduce_retracing=True)
     def sums(inputs, target_ids):

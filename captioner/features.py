@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import tqdm
 
-from captioner import encoders
+from captioner import config, encoders
 from captioner import photos as photos_module
 
 _FORMAT = 1
@@ -64,7 +64,7 @@ class FeatureStore:
 def extract_features(
     encoder: "encoders.Encoder",
     photo_paths: Mapping[str, Path],
-    folder: str | Path,
+    folder: str | Path | None = None,
     *,
     batch_size: int = 64,
     progress: bool = True,
@@ -76,7 +76,7 @@ def extract_features(
     Args:
         encoder: The encoder, see `captioner.encoders.load_encoder`.
         photo_paths: Image id -> photo file.
-        folder: Where the cache is or will be.
+        folder: Where the cache is or will be; by default a folder in `data/features` named after encoder and photos.
         batch_size: Photos encoded together. A resumed run uses the batch size it began with.
         progress: Whether to show a progress bar.
 
@@ -87,8 +87,9 @@ def extract_features(
         ValueError: If the folder holds the cache of another encoder, other weights or other photos.
         FileNotFoundError: If none of the photos can be read.
     """
-    folder = Path(folder)
-    index = _open_index(folder, _describe(encoder, photo_paths, batch_size), encoder)
+    expected = _describe(encoder, photo_paths, batch_size)
+    folder = Path(folder) if folder else _default_folder(expected)
+    index = _open_index(folder, expected, encoder)
     image_ids = index["image_ids"]
     if index["num_done"] < len(image_ids):
         _extract(encoder, photo_paths, folder, index, progress)
@@ -165,6 +166,13 @@ def _describe(encoder, photo_paths: Mapping[str, Path], batch_size: int) -> dict
         "num_done": 0,
         "failed": {},
     }
+
+
+def _default_folder(index: dict) -> Path:
+    """Returns a folder that only these photos with these weights share, so nothing of others can be in the way."""
+    identity = "".join(str(index[key]) for key in ("fingerprint", "preprocessing_version", "photos"))
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:10]
+    return config.FEATURES_DIR / f"{index['encoder']}-{index['regions_layer']}-{digest}"
 
 
 def _open_index(folder: Path, expected: dict, encoder) -> dict:

@@ -27,6 +27,7 @@ class Caption:
         word_log_probs: Log-probability of each word, `(T,)`.
         attention_scores: Share of attention on each region for each word, `(T, R + 1)`; the last column is the photo
             as a whole. For a decoder that attends to slots, `(T, slots + 1)`, which have no place in the photo.
+        has_regions: Whether attention ranges over places in the photo, so that it can be drawn.
     """
 
     text: str
@@ -35,6 +36,7 @@ class Caption:
     score: float
     word_log_probs: np.ndarray
     attention_scores: np.ndarray
+    has_regions: bool = True
 
 
 class Captioner:
@@ -143,4 +145,5 @@ class Captioner:
             score=hypothesis.score,
             word_log_probs=hypothesis.token_log_probs[: len(words)],
             attention_scores=hypothesis.attention_scores[: len(words)],
+            has_regions=self.has_regions,
         )

@@ -29,7 +29,7 @@ def show_photos(
         if number < len(photos):
             axes.imshow(photos[number])
             text = "\n".join(textwrap.fill(line, wrap) for line in captions[number].splitlines())
-            axes.set_title(text, fontsize=9, y=-0.02, va="top")
+            axes.set_title(text, fontsize=9, y=-0.02, va="top", parse_math=False)
     return figure
 
 
@@ -129,7 +129,7 @@ def attention_maps(caption: Caption) -> np.ndarray:
     """
     scores = caption.attention_scores[:, :-1]  # the last column is the photo as a whole
     side = math.isqrt(scores.shape[1])
-    if side * side != scores.shape[1]:
+    if not caption.has_regions or side * side != scores.shape[1]:
         raise ValueError(f"Attention over slots has no place in the photo. Received: {scores.shape[1]} scores for a word.")
     return scores.reshape(-1, side, side)
 

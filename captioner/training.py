@@ -1,8 +1,7 @@
 """Training a caption decoder with `fit`: one pass for each caption, chosen by captions it writes by itself.
 
-Teacher forcing covers whole captions at once. Batches hold captions of like length, so little of a batch is padding.
-After each epoch the decoder captions the validation photos freely, and their CIDEr-D decides which epoch is the best
-and when to stop: the loss goes on falling, or rises, without saying much about captions.
+Teacher forcing covers whole captions at once. After each epoch the decoder captions the validation photos freely, and
+their CIDEr-D decides which epoch is the best and when to stop: the loss says little about captions.
 
 A run is a folder: `run.json` (what is trained on what), `history.csv`, the newest `epoch-NNN.keras` (weights,
 optimizer, schedule) and `best.weights.h5`. Killed at any moment, the same call goes on after the last whole epoch.
@@ -12,26 +11,22 @@ Legend: `B` batch, `T` caption length, `V` vocabulary.
 
 import csv
 import dataclasses
-import functools
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from captioner import config
+from captioner.batches import CaptionBatches
 from captioner.decoder import CaptionDecoder
-from captioner.features import FeatureStore
 from captioner.vocabulary import Vocabulary
 
 MONITOR = "val_cider_d"
-# Captions are shuffled, cut into pools of this many batches and sorted by length within each.
-_POOL_BATCHES = 20
 
 
 @keras.saving.register_keras_serializable("captioner")
@@ -89,102 +84,6 @@ def word_cross_entropy(target_ids, logits):
 
 def _count_words(target_ids, dtype):
     return ops.cast(ops.not_equal(target_ids, Vocabulary.pad_id), dtype)
-
-
-class CaptionBatches:
-    """Endless batches of captions with their photos' features, in an order that seed and epoch alone decide.
-
-    Args:
-        captions: Pairs of image id and cleaned caption.
-        features: Features of those photos.
-        vocabulary: Words to ids.
-        batch_size: `B`.
-        max_length: Longer captions lose their tail, and with it the end marker.
-        seed: Decides the order.
-    """
-
-    def __init__(
-        self,
-        captions: Sequence[tuple[str, str]],
-        features: FeatureStore,
-        vocabulary: Vocabulary,
-        *,
-        batch_size: int = config.TrainingConfig.batch_size,
-        max_length: int = config.TrainingConfig.max_length,
-        seed: int = 0,
-    ):
-        if not captions:
-            raise ValueError("There are no captions to train on. Received: captions=[]")
-        self._features, self.batch_size, self._seed = features, batch_size, seed
-        self._rows = features.row_numbers([image_id for image_id, _ in captions])
-        self._tokens = [
-            np.array([vocabulary.start_id, *vocabulary.encode(text), vocabulary.end_id][: max_length + 1], np.int32)
-            for _, text in captions
-        ]
-        self._lengths = np.array([len(tokens) - 1 for tokens in self._tokens])
-
-    @property
-    def num_batches(self) -> int:
-        """Batches of one epoch; the last may be smaller."""
-        return -(-len(self._tokens) // self.batch_size)
-
-    def epoch(self, number: int, *, shuffle: bool = True) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
-        """Yields the batches of one epoch.
-
-        Yields:
-            `{"pooled": (B, P), "regions": (B, R, D), "input_ids": (B, T)}` and `target_ids` `(B, T)`; features are
-            float16, ids int32, right-padded, targets shifted by one.
-        """
-        for indices in self._order(number, shuffle):
-            yield self._batch(indices)
-
-    def dataset(self, first_epoch: int = 0) -> tf.data.Dataset:
-        """Returns the batches of all epochs from `first_epoch` on, read ahead of the training."""
-
-        def endless():
-            number = first_epoch
-            while True:
-                yield from self.epoch(number)
-                number += 1
-
-        return tf.data.Dataset.from_generator(endless, output_signature=self._signature()).prefetch(4)
-
-    def validation_dataset(self) -> tf.data.Dataset:
-        """Returns one pass in a fixed order."""
-        fixed = functools.partial(self.epoch, 0, shuffle=False)
-        return tf.data.Dataset.from_generator(fixed, output_signature=self._signature()).prefetch(4)
-
-    def _order(self, number: int, shuffle: bool) -> list[np.ndarray]:
-        size = self.batch_size
-        if not shuffle:
-            order = np.argsort(self._lengths, kind="stable")
-            return [order[i : i + size] for i in range(0, len(order), size)]
-        random = np.random.default_rng([self._seed, number])
-        shuffled = random.permutation(len(self._tokens))
-        batches = []
-        for start in range(0, len(shuffled), size * _POOL_BATCHES):
-            pool = shuffled[start : start + size * _POOL_BATCHES]
-            pool = pool[np.argsort(self._lengths[pool], kind="stable")]
-            batches += [pool[i : i + size] for i in range(0, len(pool), size)]
-        return [batches[i] for i in random.permutation(len(batches))]
-
-    def _batch(self, indices: np.ndarray):
-        ids = np.full((len(indices), self._lengths[indices].max() + 1), Vocabulary.pad_id, np.int32)
-        for row, index in enumerate(indices):
-            ids[row, : len(self._tokens[index])] = self._tokens[index]
-        rows = self._rows[indices]
-        # The end marker is a target only; as an input it would start a word that is never scored.
-        input_ids = np.where(ids[:, :-1] == Vocabulary.end_id, Vocabulary.pad_id, ids[:, :-1])
-        inputs = {"pooled": self._features.pooled[rows], "regions": self._features.regions[rows], "input_ids": input_ids}
-        return inputs, ids[:, 1:]
-
-    def _signature(self):
-        def spec(array):
-            return tf.TensorSpec((None, *array.shape[1:]), tf.as_dtype(array.dtype))
-
-        ids = tf.TensorSpec((None, None), tf.int32)
-        views = {"pooled": spec(self._features.pooled), "regions": spec(self._features.regions)}
-        return views | {"input_ids": ids}, ids
 
 
 def compile_decoder(decoder: CaptionDecoder, settings: config.TrainingConfig, steps_per_epoch: int) -> None:
@@ -251,7 +150,7 @@ def train_decoder(
             epochs=settings.epochs,
             initial_epoch=first_epoch,
             validation_data=validation.validation_dataset(),
-            callbacks=[_Scores(score_validation), _Checkpoints(run)],
+            callbacks=[_Scores(score_validation), _Checkpoints(run, settings.seed)],
             verbose=verbose,
         )
     decoder.load_weights(run.best_file)
@@ -345,12 +244,17 @@ class _Scores(keras.callbacks.Callback):
 class _Checkpoints(keras.callbacks.Callback):
     """Saves each epoch and stops a run that has stopped getting better."""
 
-    def __init__(self, run: _Run):
+    def __init__(self, run: _Run, seed: int):
         super().__init__()
-        self._run = run
+        self._run, self._seed = run, seed
 
     def on_epoch_begin(self, epoch, logs=None):
         self._started = time.monotonic()
+        # Keras does not save where dropout stands, so each epoch starts it anew: a resumed run drops the same units.
+        random = np.random.default_rng([self._seed, epoch])
+        for layer in self.model.layers:
+            if isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
+                layer.seed_generator.state.assign([random.integers(2**31), 0])
 
     def on_epoch_end(self, epoch, logs=None):
         row = {"epoch": epoch + 1} | {name: float(value) for name, value in logs.items()}

@@ -1,0 +1,114 @@
+"""Captions and features as batches for training.
+
+Batches hold captions of like length, so little of a batch is padding. Legend: `B` batch, `T` caption length, `P` pooled
+size, `R` regions, `D` region depth.
+"""
+
+import functools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from captioner import config
+from captioner.features import FeatureStore
+from captioner.vocabulary import Vocabulary
+
+# Captions are shuffled, cut into pools of this many batches and sorted by length within each.
+_POOL_BATCHES = 20
+
+
+class CaptionBatches:
+    """Endless batches of captions with their photos' features, in an order that seed and epoch alone decide.
+
+    Args:
+        captions: Pairs of image id and cleaned caption.
+        features: Features of those photos.
+        vocabulary: Words to ids.
+        batch_size: `B`.
+        max_length: Longer captions lose their tail, and with it the end marker.
+        seed: Decides the order.
+    """
+
+    def __init__(
+        self,
+        captions: Sequence[tuple[str, str]],
+        features: FeatureStore,
+        vocabulary: Vocabulary,
+        *,
+        batch_size: int = config.TrainingConfig.batch_size,
+        max_length: int = config.TrainingConfig.max_length,
+        seed: int = 0,
+    ):
+        if not captions:
+            raise ValueError("There are no captions to train on. Received: captions=[]")
+        self._features, self.batch_size, self._seed = features, batch_size, seed
+        self._rows = features.row_numbers([image_id for image_id, _ in captions])
+        self._tokens = [
+            np.array([vocabulary.start_id, *vocabulary.encode(text), vocabulary.end_id][: max_length + 1], np.int32)
+            for _, text in captions
+        ]
+        self._lengths = np.array([len(tokens) - 1 for tokens in self._tokens])
+
+    @property
+    def num_batches(self) -> int:
+        """Batches of one epoch; the last may be smaller."""
+        return -(-len(self._tokens) // self.batch_size)
+
+    def epoch(self, number: int, *, shuffle: bool = True) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
+        """Yields the batches of one epoch.
+
+        Yields:
+            `{"pooled": (B, P), "regions": (B, R, D), "input_ids": (B, T)}` and `target_ids` `(B, T)`; features are
+            float16, ids int32, right-padded, targets shifted by one.
+        """
+        for indices in self._order(number, shuffle):
+            yield self._batch(indices)
+
+    def dataset(self, first_epoch: int = 0) -> tf.data.Dataset:
+        """Returns the batches of all epochs from `first_epoch` on, read ahead of the training."""
+
+        def endless():
+            number = first_epoch
+            while True:
+                yield from self.epoch(number)
+                number += 1
+
+        return tf.data.Dataset.from_generator(endless, output_signature=self._signature()).prefetch(4)
+
+    def validation_dataset(self) -> tf.data.Dataset:
+        """Returns one pass in a fixed order."""
+        fixed = functools.partial(self.epoch, 0, shuffle=False)
+        return tf.data.Dataset.from_generator(fixed, output_signature=self._signature()).prefetch(4)
+
+    def _order(self, number: int, shuffle: bool) -> list[np.ndarray]:
+        size = self.batch_size
+        if not shuffle:
+            order = np.argsort(self._lengths, kind="stable")
+            return [order[i : i + size] for i in range(0, len(order), size)]
+        random = np.random.default_rng([self._seed, number])
+        shuffled = random.permutation(len(self._tokens))
+        batches = []
+        for start in range(0, len(shuffled), size * _POOL_BATCHES):
+            pool = shuffled[start : start + size * _POOL_BATCHES]
+            pool = pool[np.argsort(self._lengths[pool], kind="stable")]
+            batches += [pool[i : i + size] for i in range(0, len(pool), size)]
+        return [batches[i] for i in random.permutation(len(batches))]
+
+    def _batch(self, indices: np.ndarray):
+        ids = np.full((len(indices), self._lengths[indices].max() + 1), Vocabulary.pad_id, np.int32)
+        for row, index in enumerate(indices):
+            ids[row, : len(self._tokens[index])] = self._tokens[index]
+        rows = self._rows[indices]
+        # The end marker is a target only; as an input it would start a word that is never scored.
+        input_ids = np.where(ids[:, :-1] == Vocabulary.end_id, Vocabulary.pad_id, ids[:, :-1])
+        inputs = {"pooled": self._features.pooled[rows], "regions": self._features.regions[rows], "input_ids": input_ids}
+        return inputs, ids[:, 1:]
+
+    def _signature(self):
+        def spec(array):
+            return tf.TensorSpec((None, *array.shape[1:]), tf.as_dtype(array.dtype))
+
+        ids = tf.TensorSpec((None, None), tf.int32)
+        views = {"pooled": spec(self._features.pooled), "regions": spec(self._features.regions)}
+        return views | {"input_ids": ids}, ids

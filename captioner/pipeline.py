@@ -1,0 +1,149 @@
+"""From photos to a saved captioner in one call: the steps of `model.ipynb`, for the command line."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+
+from captioner import batches, bundle, config, datasets, download, drawings, encoders, evaluation, features, training
+from captioner.decoder import CaptionDecoder
+from captioner.encoders import Encoder
+from captioner.inference import Captioner
+from captioner.vocabulary import Vocabulary
+
+
+def obtain_dataset(
+    choice: str = "auto", *, splits: Sequence[str] = config.SPLITS, num_photos: int = 0
+) -> tuple[datasets.CaptionDataset, str]:
+    """Returns the data set to work on, and a sentence that says which one it is and why.
+
+    Args:
+        choice: A folder; `"flickr8k"`, found or downloaded; `"drawn"`, the project's own drawings; or `"auto"`,
+            Flickr8k if it can be had, else the drawings.
+        splits: The splits to read.
+        num_photos: Only so many photos of each split, for a try; 0 for all.
+
+    Raises:
+        FileNotFoundError: If a named data set cannot be had.
+        ValueError: If its files are mangled.
+    """
+    if choice == "drawn":
+        folder, why = drawings.draw_dataset(), "Data: the drawn data set, as asked for. Its scores say nothing of photos."
+    elif choice not in ("auto", "flickr8k"):
+        folder, why = datasets.find_dataset(choice), f"Data: {Path(choice).name}, as asked for."
+    else:
+        try:
+            folder, why = _obtain_flickr8k(), "Data: Flickr8k."
+        except OSError as error:
+            if choice == "flickr8k":
+                raise
+            folder = drawings.draw_dataset()
+            why = f"Data: the drawn data set, since Flickr8k cannot be had. Its scores say nothing of photos. ({error})"
+    dataset = datasets.read_dataset(folder, splits)
+    for split in splits if num_photos else ():
+        dataset = dataset.subset(num_photos, split)
+    return dataset, why
+
+
+def _obtain_flickr8k() -> Path:
+    try:
+        return datasets.find_dataset()
+    except FileNotFoundError:
+        return download.download_flickr8k()
+
+
+def train_captioner(
+    data: str | Path | None = None,
+    encoder_name: str = "auto",
+    *,
+    name: str | None = None,
+    decoder_settings: config.DecoderConfig | None = None,
+    training_settings: config.TrainingConfig | None = None,
+) -> Path:
+    """Trains a captioner and saves it with its validation scores. The test split is not read.
+
+    Args:
+        data: Folder of the data set, as for `captioner.datasets.find_dataset`.
+        encoder_name: An encoder, or `"auto"`.
+        name: Name in `artifacts/`, by default the encoder's.
+        decoder_settings: Shape of the decoder.
+        training_settings: How to train.
+
+    Returns:
+        The folder of the captioner. The run's checkpoints stay in `data/runs/<name>`.
+    """
+    settings = training_settings or config.TrainingConfig()
+    dataset = datasets.read_dataset(data, ("train", "validation"))
+    encoder_name, why = encoders.choose_encoder(encoder_name)
+    print(why)
+    encoder = encoders.load_encoder(encoder_name)
+    stores = {split: features.extract_features(encoder, dataset.photo_paths(split)) for split in dataset.splits}
+    keras.utils.set_random_seed(settings.seed)
+    vocabulary = Vocabulary.from_captions(text for _, text in dataset.captions("train"))
+    captioner = build_captioner(encoder, vocabulary, name=name or encoder_name, settings=decoder_settings)
+    history = fit_captioner(captioner, dataset, stores, config.RUNS_DIR / captioner.name, settings=settings)
+    report = evaluation.evaluate_captioner(captioner, dataset, stores["validation"], "validation")
+    report |= {"seed": settings.seed, "best_epoch": training.best_epoch(history)["epoch"]}
+    return bundle.save_captioner(captioner, config.ARTIFACTS_DIR / captioner.name, report)
+
+
+def build_captioner(
+    encoder: Encoder, vocabulary: Vocabulary, *, name: str, settings: config.DecoderConfig | None = None
+) -> Captioner:
+    """Returns a captioner with a fresh decoder of the size that encoder and vocabulary ask for."""
+    decoder = CaptionDecoder(
+        len(vocabulary), encoder.pooled_size, encoder.num_regions, encoder.region_size, settings
+    )
+    return Captioner(decoder, vocabulary, encoder, name=name)
+
+
+def fit_captioner(
+    captioner: Captioner,
+    dataset: datasets.CaptionDataset,
+    stores: dict[str, features.FeatureStore],
+    run_dir: str | Path,
+    *,
+    settings: config.TrainingConfig,
+    verbose: int = 1,
+) -> list[dict[str, float]]:
+    """Trains a captioner's decoder on the train split, or goes on with the run in `run_dir`.
+
+    Args:
+        captioner: From `build_captioner`. It ends with the weights of the best epoch.
+        dataset: The data set, read with `train` and `validation`.
+        stores: Features of those splits.
+        run_dir: Folder of the run.
+        settings: How to train.
+        verbose: As for `fit`.
+
+    Returns:
+        The history, see `captioner.training.train_decoder`.
+    """
+    pairs = {
+        split: [(i, text) for i, text in dataset.captions(split) if i not in stores[split].failed]
+        for split in ("train", "validation")
+    }
+    train, validation = (
+        batches.CaptionBatches(
+            pairs[split],
+            stores[split],
+            captioner.vocabulary,
+            batch_size=settings.batch_size,
+            max_length=settings.max_length,
+            seed=settings.seed,
+        )
+        for split in pairs
+    )
+    references = {i: dataset.references[i] for i in dict(pairs["validation"])}
+    return training.train_decoder(
+        captioner.decoder,
+        train,
+        validation,
+        evaluation.validation_scorer(captioner, stores["validation"], references),
+        run_dir,
+        settings=settings,
+        description=captioner.decoder.get_config()["decoder_config"]
+        | captioner.decoder.sizes
+        | {"data": dataset.name, "captions": len(pairs["train"]), "encoder": captioner.encoder.fingerprint},
+        verbose=verbose,
+    )

@@ -1,0 +1,255 @@
+"""The page without a browser: uploads, captions, failures and settings. One seam is patched, the loaded captioner."""
+
+import io
+import json
+import re
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import streamlit as st
+from PIL import Image
+from starlette.formparsers import MultiPartParser
+from streamlit.testing.v1 import AppTest
+
+from captioner import bundle
+from captioner.captions import CLEANING_VERSION
+from captioner.inference import Caption
+
+APP = Path(__file__).resolve().parent.parent / "app.py"
+COLOURS = {"red": (200, 0, 0), "green": (0, 200, 0), "blue": (0, 0, 200)}
+
+
+def make_photo(colour: str, side: int = 24) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (side, side), COLOURS[colour]).save(file, "PNG")
+    return file.getvalue()
+
+
+class ColourCaptioner:
+    """Names the colour of each photo, so that a caption on the wrong card shows."""
+
+    name, has_regions = "colours", True
+    encoder = types.SimpleNamespace(image_size=8)
+
+    def __init__(self):
+        self.calls = []
+
+    def caption_photos(self, photos, *, num_beams=3, length_penalty=0.7):
+        if photos.any():  # A black photo is the page warming the captioner up.
+            self.calls.append({"photos": len(photos), "num_beams": num_beams, "length_penalty": length_penalty})
+        names = [list(COLOURS)[int(photo.mean((0, 1)).argmax())] for photo in photos]
+        return [[self.caption(name, rank) for rank in range(num_beams)] for name in names]
+
+    @staticmethod
+    def caption(name: str, rank: int) -> Caption:
+        words = ("something", name) if rank == 0 else ("guess", str(rank), name)
+        scores = np.full((len(words), 5), 0.2)  # four regions and the whole photo
+        log_prob = np.log(0.5) - rank
+        return Caption(" ".join(words), words, log_prob, log_prob, np.full(len(words), np.log(0.7)), scores)
+
+
+@pytest.fixture
+def captioner(tmp_path, monkeypatch) -> ColourCaptioner:
+    """A captioner that the page finds in its folder and loads."""
+    st.cache_resource.clear()
+    folder = tmp_path / "colours"
+    folder.mkdir()
+    settings = {"encoder": {"name": "toy"}, "decoding": {"num_beams": 3, "length_penalty": 0.7}}
+    (folder / "config.json").write_text(json.dumps(settings))
+    (folder / "metrics.json").write_text(json.dumps({"cider_d": 52.14, "split": "test", "num_photos": 1000}))
+    (folder / "README.md").write_text("# Captioner\n\nKnows colours.\n\n## Limits\nThree colours.\n")
+    fake = ColourCaptioner()
+    monkeypatch.setattr(bundle, "list_captioners", lambda: [folder])
+    monkeypatch.setattr(bundle, "read_config", lambda folder: settings)
+    monkeypatch.setattr(bundle, "load_captioner", lambda folder: fake)
+    yield fake
+    st.cache_resource.clear()
+
+
+def open_page(**query) -> AppTest:
+    page = AppTest.from_file(str(APP), default_timeout=60)
+    for name, value in query.items():
+        page.query_params[name] = value
+    return page.run()
+
+
+def upload(page: AppTest, *names_and_bytes) -> AppTest:
+    files = [(name, content, "image/png") for name, content in names_and_bytes]
+    return page.file_uploader(key="photos").set_value(files).run()
+
+
+def read_page(page: AppTest) -> str:
+    return " ".join(element.value for element in page.html)
+
+
+def cards(page: AppTest) -> dict[str, str]:
+    """Photo name -> caption of the cards on the page."""
+    bodies = [element.value for element in page.html if "photo-caption" in element.value]
+    return dict(re.search(r'photo-name">(.*?)<.*?photo-caption".*?>(.*?)<', body).groups() for body in bodies)
+
+
+def test_the_first_visit_invites_and_captions_nothing(captioner):
+    page = open_page()
+    assert not page.exception and not page.error
+    assert "Nothing to look at yet" in read_page(page)
+    assert captioner.calls == []
+    assert page.title[0].value == "Image Caption Generator"
+
+
+def test_uploads_of_every_size_stay_in_memory(captioner):
+    open_page()
+    assert MultiPartParser.spool_max_size > 50 * 2**20  # maxUploadSize in .streamlit/config.toml
+
+
+def test_without_a_captioner_one_sentence_says_what_to_do(captioner, monkeypatch):
+    monkeypatch.setattr(bundle, "list_captioners", list)
+    page = open_page()
+    assert [info.value for info in page.info] == [
+        "There is no captioner yet: run model.ipynb to the end to create one, then reload this page."
+    ]
+    assert not page.exception and not page.error
+
+
+def test_a_captioner_without_its_vocabulary_gets_one_sentence(captioner, tmp_path, monkeypatch):
+    monkeypatch.undo()
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    content = {"format": 1, "cleaning_version": CLEANING_VERSION, "encoder": {"name": "toy"}}
+    content["decoding"] = {"num_beams": 3, "length_penalty": 0.7}
+    (folder / "config.json").write_text(json.dumps(content))
+    monkeypatch.setattr(bundle, "list_captioners", lambda: [folder])
+    page = open_page()
+    assert len(page.error) == 1 and not page.exception
+    assert "lacks vocabulary.json. Run model.ipynb again" in page.error[0].value
+
+
+def test_each_photo_gets_its_own_caption(captioner):
+    page = upload(open_page(), *((f"{colour}.png", make_photo(colour)) for colour in COLOURS))
+    assert not page.exception and not page.error
+    assert cards(page) == {f"{colour}.png": f"something {colour}" for colour in COLOURS}
+    assert [call["photos"] for call in captioner.calls] == [3]
+    assert "3 photos captioned." in read_page(page)
+
+
+def test_a_broken_photo_gets_its_reason_and_stops_no_other(captioner):
+    photos = [("red.png", make_photo("red")), ("bad_[x](y).png", b"no picture"), ("none.png", b"")]
+    page = upload(open_page(), *photos, ("cut.png", make_photo("blue")[:40]), ("blue.png", make_photo("blue")))
+    assert not page.exception
+    assert cards(page) == {"red.png": "something red", "blue.png": "something blue"}
+    messages = [error.value for error in page.error]
+    assert len(messages) == 3
+    # The name is shown as it stands, not as a link.
+    assert messages[0].startswith(r"bad\_\[x\](y).png is not a picture that can be read")
+    assert messages[1] == "none.png is empty."
+    assert messages[2].startswith("cut.png is damaged or cut short")
+    assert "2 of 5 photos captioned" in read_page(page)
+
+
+def test_a_replaced_photo_leaves_no_old_caption(captioner):
+    page = upload(open_page(), ("photo.png", make_photo("red")))
+    page = upload(page, ("photo.png", make_photo("green")))
+    assert cards(page) == {"photo.png": "something green"}
+    assert "red" not in read_page(page)
+
+
+def test_a_removed_photo_leaves_the_page_and_the_memory(captioner):
+    page = upload(open_page(), ("red.png", make_photo("red")), ("blue.png", make_photo("blue")))
+    page.file_uploader(key="photos").set_value([("blue.png", make_photo("blue"), "image/png")])
+    page.run()
+    assert cards(page) == {"blue.png": "something blue"}
+    assert len(page.session_state["results"]) == 1
+    page.file_uploader(key="photos").clear().run()
+    assert cards(page) == {} and "Nothing to look at yet" in read_page(page)
+    assert not page.session_state["results"]
+
+
+def test_a_rerun_captions_nothing_again(captioner):
+    page = upload(open_page(), ("red.png", make_photo("red")))
+    page.run()
+    page.slider(key="others").set_value(1).run()
+    assert len(captioner.calls) == 1
+    assert cards(page) == {"red.png": "something red"}
+
+
+def test_settings_reach_the_search_and_caption_anew(captioner):
+    page = upload(open_page(), ("red.png", make_photo("red")))
+    page.slider(key="beams").set_value(5).run()
+    page.slider(key="length").set_value(1.2).run()
+    assert [(call["num_beams"], call["length_penalty"]) for call in captioner.calls] == [(3, 0.7), (5, 0.7), (5, 1.2)]
+
+
+def test_settings_are_in_the_address(captioner):
+    page = open_page(beams="5", others="1")
+    assert page.slider(key="beams").value == 5 and page.slider(key="others").value == 1
+    page.slider(key="beams").set_value(4).run()
+    assert page.query_params["beams"] == "4"
+
+
+def test_nonsense_in_the_address_is_ignored(captioner):
+    page = open_page(beams="many", others="99", captioner="nobody", length="nan")
+    assert not page.exception and not page.error
+    assert page.slider(key="beams").value == 3 and page.selectbox(key="captioner").value == "colours"
+
+
+def test_more_other_captions_than_beams_widen_the_search(captioner):
+    page = open_page(beams="1", others="3")
+    page = upload(page, ("red.png", make_photo("red")))
+    assert captioner.calls[0]["num_beams"] == 4
+    (others,) = [element.value for element in page.html if "alternatives" in element.value]
+    assert re.findall(r"<span>(.*?)</span>", others) == ["guess 1 red", "guess 2 red", "guess 3 red"]
+    assert "18%" in others  # exp(log(0.5) - 1)
+
+
+def test_attention_is_drawn_when_opened_and_follows_the_word(captioner):
+    page = upload(open_page(), ("red.png", make_photo("red")))
+    assert not page.pills and len(page.get("imgs")) == 1
+    (file_id,) = [key[0] for key in page.session_state["results"]]
+    page.session_state[f"why {file_id}"] = True
+    page.run()
+    assert not page.exception
+    assert page.pills[0].options == ["something", "red"]
+    page.pills[0].set_value(1).run()
+    assert "“red” was written with probability 70%. 80% of the attention" in page.get("imgs")[1].proto.imgs[0].caption
+    assert len(page.get("imgs")[2].proto.imgs) == 2
+
+
+def test_a_captioner_without_regions_says_that_there_is_nothing_to_show(captioner):
+    captioner.has_regions = False
+    page = upload(open_page(), ("red.png", make_photo("red")))
+    (file_id,) = [key[0] for key in page.session_state["results"]]
+    page.session_state[f"why {file_id}"] = True
+    page.run()
+    assert not page.pills and not page.exception
+    assert "nothing to show" in " ".join(element.value for element in page.caption)
+
+
+def test_captions_can_be_copied_plain_and_as_an_attribute(captioner):
+    page = upload(open_page(), ("red.png", make_photo("red")))
+    assert [code.value for code in page.code] == ["something red", 'alt="something red"']
+
+
+def test_many_photos_go_through_in_batches(captioner):
+    names = [(f"{number}.png", make_photo(list(COLOURS)[number % 3])) for number in range(19)]
+    page = upload(open_page(), *names)
+    assert [call["photos"] for call in captioner.calls] == [8, 8, 3]
+    assert cards(page) == {name: f"something {list(COLOURS)[number % 3]}" for number, (name, _) in enumerate(names)}
+
+
+def test_the_camera_is_one_more_photo(captioner):
+    page = upload(open_page(), ("red.png", make_photo("red")))
+    assert not page.get("camera_input")  # The browser asks for permission only once it is wanted.
+    page.toggle(key="use_camera").set_value(True).run()
+    page.camera_input(key="camera").set_value(("shot.jpg", make_photo("blue"), "image/png")).run()
+    assert list(cards(page).values()) == ["something red", "something blue"]
+    page.toggle(key="use_camera").set_value(False).run()
+    assert list(cards(page).values()) == ["something red"]
+
+
+def test_about_names_limits_and_privacy(captioner):
+    page = open_page()
+    (about,) = [expander for expander in page.expander if expander.label == "About"]
+    text = " ".join(element.value for element in about.markdown)
+    assert "### Limits" in text and "not written to disk" in text and "# Captioner" not in text
+    assert "CIDEr-D 52.1 on test (1000 photos)" in page.sidebar.caption[0].value

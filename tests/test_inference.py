@@ -1,0 +1,183 @@
+"""Captions from photos, at toy size: S=32, P=5, R=16, D=5, V=16, at most 6 words."""
+
+import concurrent.futures
+
+import keras
+import numpy as np
+import pytest
+
+from captioner import inference
+
+
+@pytest.fixture
+def features(tiny_captioner, drawn_photos):
+    return tiny_captioner.encoder.encode(drawn_photos)
+
+
+def texts(found):
+    return [[caption.text for caption in captions] for captions in found]
+
+
+def write_greedily(captioner, pooled, regions):
+    """Greedy search by hand: one photo, one word at a time, straight through the decoder."""
+    decoder, vocabulary = captioner.decoder, captioner.vocabulary
+    states, memory, keys = decoder.start(pooled[None], regions[None])
+    token_id, words = vocabulary.start_id, []
+    while len(words) < captioner.settings.max_length:
+        logits, _, states = decoder.step(np.array([token_id], np.int32), states, memory, keys)
+        logits = np.array(keras.ops.convert_to_numpy(logits)[0])
+        logits[[vocabulary.pad_id, vocabulary.unknown_id, vocabulary.start_id]] = -np.inf
+        if not words:
+            logits[vocabulary.end_id] = -np.inf
+        token_id = int(logits.argmax())
+        if token_id == vocabulary.end_id:
+            break
+        words.append(vocabulary.words[token_id])
+    return " ".join(words)
+
+
+def test_one_beam_writes_what_greedy_search_by_hand_writes(tiny_captioner, features):
+    found = tiny_captioner.caption_features(*features, num_beams=1)
+    assert texts(found) == [[write_greedily(tiny_captioner, *views)] for views in zip(*features, strict=True)]
+    # Otherwise the tests here would compare nothing.
+    assert len({captions[0].text for captions in found}) >= 5
+    assert len({len(captions[0].words) for captions in found}) >= 2
+
+
+def test_photos_of_a_batch_get_the_captions_they_get_alone(tiny_captioner, drawn_photos):
+    together = tiny_captioner.caption_photos(drawn_photos, num_beams=3)
+    alone = [tiny_captioner.caption_photos(photo[None], num_beams=3)[0] for photo in drawn_photos]
+    assert texts(together) == texts(alone)
+    for one, other in zip(together, alone, strict=True):
+        assert [c.log_prob for c in one] == pytest.approx([c.log_prob for c in other], abs=1e-3)
+
+
+def test_captions_come_best_first_and_differ(tiny_captioner, features):
+    for captions in tiny_captioner.caption_features(*features, num_beams=4):
+        assert 1 <= len(captions) <= 4
+        assert len({caption.text for caption in captions}) == len(captions)
+
+
+def test_a_text_is_its_words_and_every_word_has_its_numbers(tiny_captioner, features):
+    for captions in tiny_captioner.caption_features(*features):
+        for caption in captions:
+            assert caption.text == " ".join(caption.words)
+            assert 1 <= len(caption.words) <= 6
+            assert caption.word_log_probs.shape == (len(caption.words),)
+            assert caption.attention_scores.shape == (len(caption.words), 17)
+
+
+def test_attention_of_every_word_sums_to_one(tiny_captioner, features):
+    for captions in tiny_captioner.caption_features(*features):
+        for caption in captions:
+            np.testing.assert_allclose(caption.attention_scores.sum(axis=1), 1, atol=1e-5)
+
+
+def test_log_prob_and_attention_are_those_of_the_whole_caption_read_at_once(tiny_captioner, features):
+    vocabulary, checked = tiny_captioner.vocabulary, 0
+    for pooled, regions, captions in zip(*features, tiny_captioner.caption_features(*features), strict=True):
+        for caption in captions:
+            ids = [vocabulary.start_id, *vocabulary.encode(caption.text), vocabulary.end_id]
+            inputs = {"pooled": pooled[None], "regions": regions[None], "input_ids": np.array([ids[:-1]], np.int32)}
+            logits, attention = tiny_captioner.decoder.call_with_attention(inputs)
+            log_probs = keras.ops.convert_to_numpy(keras.ops.log_softmax(logits))[0, np.arange(len(ids) - 1), ids[1:]]
+            np.testing.assert_allclose(caption.word_log_probs, log_probs[:-1], atol=1e-4)
+            np.testing.assert_allclose(caption.attention_scores, attention[0, :-1], atol=1e-4)
+            # A caption cut at six words never reached its end marker.
+            ended = abs(caption.log_prob - log_probs.sum()) < 1e-3
+            assert ended or caption.log_prob == pytest.approx(log_probs[:-1].sum(), abs=1e-3)
+            assert ended or len(caption.words) == 6
+            checked += ended
+    assert checked >= 3
+
+
+def test_markers_and_unknown_words_are_never_written(build_captioner, features):
+    captioner = build_captioner(end_bias=0.0)
+    bias = np.zeros(16, np.float32)
+    # Left to itself this decoder would write nothing but pad, unknown and start.
+    bias[[0, 1, 2]] = 1000.0
+    captioner.decoder.classifier.bias.assign(bias)
+    found = captioner.caption_features(*features, num_beams=3)
+    written = {word for captions in found for caption in captions for word in caption.words}
+    assert written and written <= set(captioner.vocabulary.words[4:])
+
+
+def test_a_wider_search_may_be_asked_for_and_short_captions_favoured(tiny_captioner, features):
+    assert {len(captions) for captions in tiny_captioner.caption_features(*features)} == {2}
+    short, long = (
+        np.mean([len(c[0].words) for c in tiny_captioner.caption_features(*features, num_beams=4, length_penalty=p)])
+        for p in (0.0, 3.0)
+    )
+    assert short <= long
+
+
+def test_eight_threads_at_once_each_get_their_own_captions(build_captioner, tiny_captioner, drawn_photos):
+    # A fresh one, so that the threads also meet while the decoder is being compiled.
+    captioner = build_captioner(tiny_captioner.encoder)
+    expected = texts(tiny_captioner.caption_photos(drawn_photos))
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        jobs = [pool.submit(captioner.caption_photos, drawn_photos[i : i + 1]) for i in [*range(8), *range(8)]]
+        assert [texts(job.result())[0] for job in jobs] == expected[:8] * 2
+
+
+def test_a_captioner_keeps_nothing_between_calls(tiny_captioner, drawn_photos):
+    before = dict(vars(tiny_captioner))
+    first = texts(tiny_captioner.caption_photos(drawn_photos[:1]))
+    tiny_captioner.caption_photos(drawn_photos[1:3], num_beams=1)
+    assert texts(tiny_captioner.caption_photos(drawn_photos[:1])) == first
+    assert vars(tiny_captioner) == before
+
+
+def test_other_regions_change_what_is_thought_of_the_same_words(tiny_captioner, features):
+    pooled, regions = features
+    ids = np.array([[2, 5, 6, 7]] * len(pooled), np.int32)
+    logits = [
+        keras.ops.convert_to_numpy(tiny_captioner.decoder({"pooled": pooled, "regions": r, "input_ids": ids}))
+        for r in (regions, regions[::-1])
+    ]
+    assert np.abs(logits[0] - logits[1]).max(axis=(1, 2)).min() > 1e-3
+    own, foreign = (tiny_captioner.caption_features(pooled, r) for r in (regions, regions[::-1]))
+    assert [c[0].log_prob for c in own] != pytest.approx([c[0].log_prob for c in foreign], abs=1e-3)
+
+
+class _Store:
+    """As much of a feature cache as captions need."""
+
+    def __init__(self, features):
+        self._features = features
+
+    def rows(self, image_ids):
+        numbers = [int(i) for i in image_ids]
+        return [view[numbers] for view in self._features]
+
+
+def test_photos_of_a_cache_come_back_in_the_order_asked_for(tiny_captioner, features):
+    order = [str(i) for i in (7, 2, 0, 11, 5)]
+    found = list(tiny_captioner.caption_store(_Store(features), order, batch_size=2))
+    expected = texts(tiny_captioner.caption_features(*features))
+    assert [image_id for image_id, _ in found] == order
+    assert texts([captions for _, captions in found]) == [expected[int(i)] for i in order]
+
+
+def test_captions_say_whether_their_attention_has_a_place_in_the_photo(build_captioner, tiny_captioner, features):
+    slots = build_captioner(attend_to="slots")
+    assert not slots.has_regions
+    assert not slots.caption_features(*(view[:1] for view in features))[0][0].has_regions
+    assert tiny_captioner.has_regions
+    assert tiny_captioner.caption_features(*(view[:1] for view in features))[0][0].has_regions
+
+
+def test_without_an_encoder_photos_are_refused(tiny_captioner, drawn_photos):
+    captioner = inference.Captioner(tiny_captioner.decoder, tiny_captioner.vocabulary, name="blind")
+    with pytest.raises(ValueError, match="The captioner blind has no encoder: it captions features only"):
+        captioner.caption_photos(drawn_photos)
+
+
+def test_photos_of_the_wrong_size_are_refused(tiny_captioner):
+    with pytest.raises(ValueError, match=r"tiny takes uint8 photos of shape \(B, 32, 32, 3\). Received: .*33"):
+        tiny_captioner.caption_photos(np.zeros((1, 33, 33, 3), np.uint8))
+
+
+def test_a_search_without_beams_is_refused(tiny_captioner, features):
+    with pytest.raises(ValueError, match="num_beams must be at least 1. Received: num_beams=0"):
+        tiny_captioner.caption_features(*features, num_beams=0)

@@ -1,0 +1,84 @@
+"""The notebook: what is committed is clean, and it runs from top to bottom."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from captioner import config, datasets
+
+NOTEBOOK = config.PROJECT_DIR / "model.ipynb"
+
+
+@pytest.fixture(scope="module")
+def notebook():
+    return nbformat.read(NOTEBOOK, as_version=4)
+
+
+def test_it_is_executed_once_from_top_to_bottom_or_not_at_all(notebook):
+    counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
+    assert counts in ([None] * len(counts), list(range(1, len(counts) + 1)))
+
+
+def test_it_shows_no_paths_of_one_machine_no_errors_and_no_logs(notebook):
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    assert str(config.PROJECT_DIR) not in NOTEBOOK.read_text(encoding="utf-8")
+    assert NOTEBOOK.stat().st_size < 1_000_000
+
+
+def test_it_has_one_cell_of_parameters_and_defines_nothing_of_its_own(notebook):
+    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    assert "def " not in code
+    assert "class " not in code
+    assert code.count("CAPTIONER_") == tagged[0].source.count("CAPTIONER_")
+
+
+@pytest.mark.slow
+def test_it_runs_on_300_real_photos_and_its_captioner_captions_a_photo(flickr8k_dir, tmp_path):
+    if "CAPTIONER_WEIGHTS" not in os.environ:
+        pytest.skip("CAPTIONER_WEIGHTS is not set, so there are no ImageNet weights.")
+    project = tmp_path / "project"
+    shutil.copytree(
+        config.PROJECT_DIR / "captioner", project / "captioner", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    shutil.copy(NOTEBOOK, project)
+    environment = os.environ | {
+        "CAPTIONER_DATA": str(flickr8k_dir),
+        "CAPTIONER_ENCODER": "mobilenet_v2",
+        "CAPTIONER_TRAIN_PHOTOS": "300",
+        "CAPTIONER_EPOCHS": "4",
+        "CAPTIONER_BATCH_SIZE": "64",
+    }
+    subprocess.run(
+        [sys.executable, "-m", "jupyter", "execute", "--inplace", "model.ipynb"], cwd=project, env=environment, check=True
+    )
+    executed = nbformat.read(project / "model.ipynb", as_version=4)
+    counts = [cell.execution_count for cell in executed.cells if cell.cell_type == "code"]
+    assert counts == list(range(1, len(counts) + 1))
+
+    folder = project / "artifacts" / "mobilenet_v2"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["split"] == "validation"
+    assert metrics["num_photos"] == 300
+    assert metrics["test"]["split"] == "test"
+    assert metrics["cider_d"] > metrics["controls"]["shuffled"]["cider_d"]
+    assert metrics["bleu_1"] > 20
+    train = {text for _, text in datasets.read_dataset(flickr8k_dir, ("train",)).subset(300).captions("train")}
+    words = set(json.loads((folder / "vocabulary.json").read_text())["words"][4:])
+    assert words <= {word for text in train for word in text.split()}
+
+    photos = sorted((flickr8k_dir / "originals").glob("*.jpg"))[:5]
+    answer = subprocess.run(
+        [sys.executable, "-m", "captioner", "caption", *map(str, photos), "--format", "json"],
+        cwd=project, env=environment, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    captions = json.loads(answer.stdout)
+    assert [row["photo"] for row in captions] == [str(path) for path in photos]
+    assert all(len(row["caption"].split()) >= 2 for row in captions)

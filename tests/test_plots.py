@@ -1,0 +1,146 @@
+"""Figures: what they say, and that light lies where attention lay."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from captioner import inference, plots
+
+HISTORY = [
+    {"epoch": 1, "perplexity": 40.0, "val_perplexity": 20.0, "val_cider_d": 30.0},
+    {"epoch": 2, "perplexity": 15.0, "val_perplexity": 16.0, "val_cider_d": 50.0},
+    {"epoch": 3, "perplexity": 12.0, "val_perplexity": 15.0, "val_cider_d": 45.0},
+]
+
+
+def caption_with(attention, **fields):
+    words = ("dog", "runs", "fast")[: len(attention)]
+    zeros = np.zeros(len(words), np.float32)
+    return inference.Caption(" ".join(words), words, -1.0, -1.0, zeros, np.array(attention, np.float32), **fields)
+
+
+def draw(figure):
+    """Draws the figure, which is when Matplotlib finds most of what is wrong."""
+    figure.savefig(io.BytesIO(), dpi=40)
+    return figure.axes
+
+
+def legend_of(axes):
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        lambda: plots.plot_lengths({"train": [3, 4, 4], "validation": [5]}, cut=4),
+        lambda: plots.plot_history(HISTORY),
+        lambda: plots.plot_beams({1: {"cider_d": 40.0, "bleu_4": 15.0}, 3: {"cider_d": 44.0, "bleu_4": 17.0}}),
+        lambda: plots.plot_controls({"captioner": {"cider_d": 44.0}, "people": {"cider_d": 80.0}}),
+    ],
+    ids=["lengths", "history", "beams", "controls"],
+)
+def test_every_figure_has_a_title_and_both_axes_labelled(figure):
+    for axes in draw(figure()):
+        assert axes.get_title() and axes.get_xlabel() and axes.get_ylabel()
+
+
+def test_lengths_are_shares_of_each_split_and_the_cut_is_marked():
+    [axes] = draw(plots.plot_lengths({"train": [3, 4, 4, 6], "validation": [5]}, cut=4))
+    # Half of the train captions and the only validation caption are the tallest of their split.
+    tallest = {patch.get_label(): patch.get_xy()[:, 1].max() for patch in axes.patches}
+    assert tallest == pytest.approx({"train": 50.0, "validation": 100.0})
+    assert legend_of(axes) == ["train", "validation", "cut after 4 words"]
+
+
+def test_the_best_epoch_is_the_one_with_the_highest_cider_d():
+    left, right = draw(plots.plot_history(HISTORY))
+    assert legend_of(left) == ["train, with dropout", "validation"]
+    np.testing.assert_array_equal(right.collections[0].get_offsets(), [[2, 50.0]])
+
+
+def test_one_epoch_is_enough_for_a_figure():
+    draw(plots.plot_history(HISTORY[:1]))
+
+
+def test_controls_stand_from_top_to_bottom_as_given_with_their_numbers():
+    [axes] = draw(plots.plot_controls({"captioner": {"cider_d": 44.04}, "people": {"cider_d": 80.0}}))
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["people", "captioner"]
+    assert [text.get_text() for text in axes.texts] == ["80.0", "44.0"]
+
+
+def test_beams_are_the_ticks():
+    scores = {"cider_d": 40.0, "bleu_4": 15.0}
+    [axes] = draw(plots.plot_beams({1: scores, 3: scores, 10: scores}))
+    assert list(axes.get_xticks()) == [1, 3, 10]
+    assert legend_of(axes) == ["CIDEr-D", "BLEU-4"]
+
+
+def test_photos_have_their_texts_wrapped_and_signs_taken_as_they_are():
+    photos = [Image.new("RGB", size) for size in ((30, 20), (20, 30), (10, 10))]
+    axes = draw(plots.show_photos(photos, ["a dog\nruns", "five $ and six $_ more", "word " * 12], columns=2, wrap=20))
+    assert len(axes) == 4
+    assert [one.get_title() for one in axes[:2]] == ["a dog\nruns", "five $ and six $_\nmore"]
+    assert max(map(len, axes[2].get_title().splitlines())) <= 20
+    assert [len(one.images) for one in axes] == [1, 1, 1, 0]
+
+
+def test_attention_maps_go_row_by_row_from_the_top_left_without_the_whole_photo():
+    maps = plots.attention_maps(caption_with([[0.1, 0.2, 0.3, 0.15, 0.25], [0.0, 0.0, 0.0, 1.0, 0.0]]))
+    np.testing.assert_allclose(maps, [[[0.1, 0.2], [0.3, 0.15]], [[0, 0], [0, 1]]], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        caption_with([[0.2, 0.2, 0.2, 0.4]]),
+        # Sixteen slots would make a square of four by four, and yet no place in the photo.
+        caption_with([[0.05] * 16 + [0.2]], has_regions=False),
+    ],
+    ids=["three tokens", "sixteen slots"],
+)
+def test_attention_over_slots_is_not_drawn(caption):
+    with pytest.raises(ValueError, match=r"Attention over slots has no place in the photo. Received: \d+ scores"):
+        plots.attention_maps(caption)
+    with pytest.raises(ValueError, match="Attention over slots has no place in the photo"):
+        plots.show_attention(Image.new("RGB", (8, 8)), caption)
+
+
+@pytest.mark.parametrize("size", [(70, 70), (120, 50), (33, 101)])
+def test_an_overlay_keeps_the_size_and_is_brightest_where_attention_lay(size):
+    attention = np.zeros((7, 7))
+    attention[1, 5] = 0.3
+    overlay = plots.overlay_attention(Image.new("RGB", size, (200, 100, 40)), attention)
+    assert (overlay.size, overlay.mode) == (size, "RGB")
+    pixels = np.asarray(overlay, dtype=float).sum(axis=2)
+    row, column = np.unravel_index(pixels.argmax(), pixels.shape)
+    # The cell's share of the photo; the first row is the top.
+    assert (row * 7 // size[1], column * 7 // size[0]) == (1, 5)
+    assert pixels.max() == pytest.approx(340, abs=10), "the photo itself shows there"
+    assert pixels[-1, 0] == pytest.approx(340 / 4, abs=4), "and a quarter of its light elsewhere"
+
+
+def test_an_overlay_without_any_attention_is_dark_and_does_not_fail():
+    overlay = plots.overlay_attention(Image.new("RGB", (14, 14), "white"), np.zeros((7, 7)))
+    assert np.asarray(overlay).max() <= 64
+
+
+def test_an_overlay_leaves_the_photo_as_it_was():
+    photo = Image.new("RGB", (14, 14), "white")
+    plots.overlay_attention(photo, np.eye(7))
+    assert np.asarray(photo).min() == 255
+
+
+def test_attention_is_shown_after_the_photo_with_each_word_and_its_share():
+    caption = caption_with([[0.1, 0.2, 0.3, 0.15, 0.25], [0.0, 0.0, 0.0, 1.0, 0.0]])
+    axes = draw(plots.show_attention(Image.new("RGB", (20, 30), "white"), caption, columns=2))
+    assert [one.get_title() for one in axes] == ["photo", "dog (75%)", "runs (100%)", ""]
+    assert [len(one.images) for one in axes] == [1, 1, 1, 0]
+
+
+def test_figures_leave_no_global_state_behind():
+    import matplotlib.pyplot
+
+    draw(plots.plot_history(HISTORY))
+    assert matplotlib.pyplot.get_fignums() == []

@@ -1,0 +1,81 @@
+"""What the page says, as text."""
+
+import csv
+import io
+import json
+import math
+import subprocess
+import sys
+import types
+
+import pytest
+from PIL import Image
+
+from captioner import presentation
+from captioner.presentation import CaptionedPhoto
+
+
+def caption(text: str, probability: float = 0.5):
+    return types.SimpleNamespace(text=text, words=text.split(), log_prob=math.log(probability))
+
+
+DONE = [
+    CaptionedPhoto("é, \"1\".jpg", [caption("a dog", 0.25), caption("a cat", 0.125)]),
+    CaptionedPhoto("bad.jpg", problem="bad.jpg is empty."),
+    CaptionedPhoto("two.jpg", [caption("a man", 0.5)]),
+]
+
+
+def test_csv_opens_in_a_spreadsheet_and_holds_what_the_command_writes():
+    content = presentation.write_csv(DONE, alternatives=1)
+    assert content.startswith(b"\xef\xbb\xbf")
+    rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"))))
+    assert rows == [["photo", "caption", "alternative_1"], ['é, "1".jpg', "a dog", "a cat"], ["two.jpg", "a man", ""]]
+
+
+def test_json_holds_what_the_command_writes():
+    rows = json.loads(presentation.write_json(DONE, alternatives=1))
+    assert rows[0] == {"photo": 'é, "1".jpg', "caption": "a dog", "log_prob": math.log(0.25), "alternatives": ["a cat"]}
+    assert rows[1]["alternatives"] == [] and len(rows) == 2
+    assert "alternatives" not in json.loads(presentation.write_json(DONE, alternatives=0))[0]
+
+
+@pytest.mark.parametrize(
+    ("probability", "text"),
+    [(1.0, "100%"), (0.42, "42%"), (0.0194, "1.9%"), (0.000516, "0.052%"), (0.000001, "under 0.001%")],
+)
+def test_probabilities_keep_two_digits(probability, text):
+    assert presentation.write_probability(math.log(probability)) == text
+
+
+def test_an_alt_attribute_cannot_break_out():
+    assert presentation.alt_attribute('"><script>&') == 'alt="&quot;&gt;&lt;script&gt;&amp;"'
+
+
+def test_names_are_shown_and_not_rendered():
+    photo = CaptionedPhoto("<img src=x>.jpg", [caption("<b>a</b>")])
+    card = presentation.caption_card(photo)
+    assert "<img" not in card and "<b>" not in card and "&lt;img src=x&gt;.jpg" in card
+    assert presentation.escape_markdown("![a](b)_c_ $d$ :e:") == r"\!\[a\](b)\_c\_ \$d\$ \:e\:"
+
+
+def test_repeated_words_get_labels_that_differ_but_look_equal():
+    labels = presentation.label_words(("a", "dog", "and", "a", "a"))
+    assert len(set(labels)) == 5
+    assert [label.strip("\u200b") for label in labels] == ["a", "dog", "and", "a", "a"]
+
+
+def test_previews_are_small_and_keep_proportions():
+    photo = Image.new("RGB", (4000, 3000), "teal")
+    preview = presentation.decode_preview(CaptionedPhoto("a", preview=presentation.encode_preview(photo)))
+    assert preview.size == (960, 720) and preview.mode == "RGB" and photo.size == (4000, 3000)
+
+
+def test_summaries_count():
+    assert presentation.summarize(DONE[:1]) == "1 photo captioned."
+    assert presentation.summarize(DONE).startswith("2 of 3 photos captioned")
+
+
+def test_it_imports_no_tensorflow_and_no_streamlit():
+    code = "import sys, captioner.presentation; sys.exit(bool({'tensorflow', 'keras', 'streamlit'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
