@@ -1,0 +1,82 @@
+"""Prints the results table of the README from `artifacts/results/*.json`, or writes it there.
+
+    python benchmarks/results_table.py [--write]
+
+Each file is the `metrics.json` that `model.ipynb` wrote for one captioner, without the captions.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+RESULTS_DIR = PROJECT_DIR / "artifacts" / "results"
+README = PROJECT_DIR / "README.md"
+BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+SCORES = {
+    "bleu_1": "BLEU-1",
+    "bleu_2": "BLEU-2",
+    "bleu_3": "BLEU-3",
+    "bleu_4": "BLEU-4",
+    "cider_d": "CIDEr-D",
+    "rouge_l": "ROUGE-L",
+}
+
+
+def build_table(results: dict[str, dict]) -> str:
+    """Returns a Markdown table: for each result its validation and test scores, then its controls.
+
+    Args:
+        results: Name -> content of a `metrics.json`.
+    """
+    lines = ["| | split | " + " | ".join(SCORES.values()) + " |", "|---" * (len(SCORES) + 2) + "|"]
+    for name, report in results.items():
+        for row in (report, report.get("test")):
+            if row:
+                lines.append(_row(f"**{name}**, {row['num_beams']} beams", row["split"], row))
+        labels = {
+            "shuffled": "its captions, shuffled among the photos",
+            "most_common": "the commonest train caption for every photo",
+            "human": "people, each caption against the other four",
+        }
+        for control, label in labels.items():
+            if control in report.get("controls", {}):
+                lines.append(_row(label, report["split"], report["controls"][control]))
+    return "\n".join(lines)
+
+
+def replace_table(readme: str, table: str) -> str:
+    """Returns the README with the part between its markers replaced.
+
+    Raises:
+        ValueError: If the markers are missing.
+    """
+    if BEGIN not in readme or END not in readme:
+        raise ValueError(f"README.md must hold the lines {BEGIN!r} and {END!r}.")
+    before, rest = readme.split(BEGIN, 1)
+    return f"{before}{BEGIN}\n{table}\n{END}{rest.split(END, 1)[1]}"
+
+
+def read_results() -> dict[str, dict]:
+    """Returns name -> report of all results that are kept."""
+    files = sorted(RESULTS_DIR.glob("flickr8k-*.json"))
+    return {path.stem.removeprefix("flickr8k-"): json.loads(path.read_text(encoding="utf-8")) for path in files}
+
+
+def _row(label: str, split: str, scores: dict) -> str:
+    return f"| {label} | {split} | " + " | ".join(f"{scores[key]:.1f}" for key in SCORES) + " |"
+
+
+def main() -> None:
+    """Runs the command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true", help="write the table into README.md")
+    table = build_table(read_results())
+    if parser.parse_args().write:
+        README.write_text(replace_table(README.read_text(encoding="utf-8"), table), encoding="utf-8")
+    else:
+        print(table)
+
+
+if __name__ == "__main__":
+    main()
