@@ -17,7 +17,7 @@ from captioner import config, datasets, scene_captions, scene_pictures, scenes
 SCENES_FILE = "scenes.json"
 DEFAULT_FOLDER = config.DATA_DIR / "drawings"
 # Raise this whenever the same seed gives other pictures or captions: older folders are then drawn anew.
-DRAWING_VERSION = 1
+DRAWING_VERSION = 2
 
 
 def draw_dataset(folder: str | Path | None = None, *, num_photos: int = 500, seed: int = 0) -> Path:

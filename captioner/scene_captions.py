@@ -153,8 +153,8 @@ def _things(group: scenes.Group, rng: random.Random, *, sized: bool = True) -> s
     if sized and group.size in _SIZE_WORDS and rng.random() < _SAYS_SIZE:
         words.append(_choose_word(_SIZE_WORDS[group.size], rng))
     words.append(group.colour)
-    noun = _choose_word(NOUN_WORDS[group.noun], rng)
-    words.append(noun if group.count == 1 else _plural(noun))
+    # Several always go by the usual word: other plurals would be too rare to learn.
+    words.append(_choose_word(NOUN_WORDS[group.noun], rng) if group.count == 1 else _plural(group.noun))
     return " ".join(words)
 
 
