@@ -1,8 +1,9 @@
-"""Prints the results table of the README from `artifacts/results/*.json`, or writes it there.
+"""Keeps results and prints the README's table of them, or writes it there.
 
-    python benchmarks/results_table.py [--write]
+    python benchmarks/results_table.py [--keep artifacts/NAME] [--write]
 
-Each file is the `metrics.json` that `model.ipynb` wrote for one captioner, without the captions.
+A result, `artifacts/results/<data>-<name>.json`, is the `metrics.json` that `model.ipynb` wrote for a captioner,
+without the captions.
 """
 
 import argparse
@@ -63,6 +64,17 @@ def read_results() -> dict[str, dict]:
     return {path.stem.removeprefix("flickr8k-"): json.loads(path.read_text(encoding="utf-8")) for path in files}
 
 
+def keep_result(captioner_dir: Path) -> Path:
+    """Copies the metrics of a captioner, without its captions, to the results and returns the file."""
+    report = json.loads((captioner_dir / "metrics.json").read_text(encoding="utf-8"))
+    report = {key: value for key, value in report.items() if key != "captions"}
+    report["test"] = {key: value for key, value in report.get("test", {}).items() if key != "captions"}
+    file = RESULTS_DIR / f"{report['data']}-{report['captioner']}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return file
+
+
 def _row(label: str, split: str, scores: dict) -> str:
     return f"| {label} | {split} | " + " | ".join(f"{scores[key]:.1f}" for key in SCORES) + " |"
 
@@ -71,8 +83,12 @@ def main() -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true", help="write the table into README.md")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="folder of a captioner whose metrics become a result")
+    options = parser.parse_args()
+    if options.keep:
+        print(f"Kept {keep_result(options.keep).name}.")
     table = build_table(read_results())
-    if parser.parse_args().write:
+    if options.write:
         README.write_text(replace_table(README.read_text(encoding="utf-8"), table), encoding="utf-8")
     else:
         print(table)

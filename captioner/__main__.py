@@ -126,24 +126,36 @@ def run_download(options: argparse.Namespace) -> int:
 
 
 def _build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m captioner", description="Caption photos; train and score captioners.")
+    parser = argparse.ArgumentParser(
+        prog="python -m captioner", description="Caption photos; train and score captioners."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     caption = _add_command(commands, "caption", run_caption)
     caption.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="photos, or folders of photos")
-    caption.add_argument("--captioner", type=Path, metavar="DIR", help="folder of a captioner (default: the best in artifacts/)")
-    caption.add_argument("--num-beams", type=_positive, default=None, metavar="N", help="width of the search (default: 3)")
-    caption.add_argument("--alternatives", type=_not_negative, default=0, metavar="N", help="further captions of each photo")
+    caption.add_argument(
+        "--captioner", type=Path, metavar="DIR", help="folder of a captioner (default: the best in artifacts/)"
+    )
+    caption.add_argument(
+        "--num-beams", type=_positive, default=None, metavar="N", help="width of the search (default: 3)"
+    )
+    caption.add_argument(
+        "--alternatives", type=_not_negative, default=0, metavar="N", help="further captions of each photo"
+    )
     caption.add_argument("--format", choices=("text", "json", "csv"), default="text", help="default: text")
     caption.add_argument("--output", type=Path, metavar="FILE", help="write there instead of to the screen")
 
     evaluate = _add_command(commands, "evaluate", run_evaluate)
-    evaluate.add_argument("--captioner", type=Path, metavar="DIR", help="folder of a captioner (default: the best in artifacts/)")
+    evaluate.add_argument(
+        "--captioner", type=Path, metavar="DIR", help="folder of a captioner (default: the best in artifacts/)"
+    )
     _add_split_options(evaluate)
     evaluate.add_argument("--num-beams", type=_positive, default=None, metavar="N", help="width of the search")
 
     score = _add_command(commands, "score", run_score)
-    score.add_argument("captions", type=Path, metavar="CAPTIONS.json", help="image id -> caption, or a report of evaluate")
+    score.add_argument(
+        "captions", type=Path, metavar="CAPTIONS.json", help="image id -> caption, or a report of evaluate"
+    )
     _add_split_options(score)
 
     extract = _add_command(commands, "extract", run_extract)
@@ -173,7 +185,9 @@ def _add_command(commands, name: str, run) -> argparse.ArgumentParser:
 
 
 def _add_data_option(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--data", type=Path, metavar="DIR", help="data set (default: FLICKR8K_DIR, else data/flickr8k)")
+    command.add_argument(
+        "--data", type=Path, metavar="DIR", help="data set (default: FLICKR8K_DIR, else data/flickr8k)"
+    )
 
 
 def _add_split_options(command: argparse.ArgumentParser) -> None:

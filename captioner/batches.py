@@ -102,8 +102,8 @@ class CaptionBatches:
         rows = self._rows[indices]
         # The end marker is a target only; as an input it would start a word that is never scored.
         input_ids = np.where(ids[:, :-1] == Vocabulary.end_id, Vocabulary.pad_id, ids[:, :-1])
-        inputs = {"pooled": self._features.pooled[rows], "regions": self._features.regions[rows], "input_ids": input_ids}
-        return inputs, ids[:, 1:]
+        views = {"pooled": self._features.pooled[rows], "regions": self._features.regions[rows]}
+        return views | {"input_ids": input_ids}, ids[:, 1:]
 
     def _signature(self):
         def spec(array):

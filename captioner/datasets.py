@@ -131,7 +131,7 @@ def read_dataset(folder: str | Path | None = None, splits: Sequence[str] = confi
 
 
 def _clean_all(raw_captions: Sequence[str]) -> tuple[str, ...]:
-    """Cleans captions and leaves out those without a word, of which Flickr8k has a few."""
+    """Cleans captions and leaves out those without a word."""
     return tuple(text for text in map(captions_module.clean_caption, raw_captions) if text)
 
 

@@ -22,8 +22,10 @@ import numpy as np
 class StepFunction(Protocol):
     """One decoding step for all rows; `captioner.decoder.DecoderStep.step` is one."""
 
-    def __call__(self, token_ids: np.ndarray, parent_rows: np.ndarray, state: Any) -> tuple[np.ndarray, np.ndarray, Any]:
-        """Maps last words `(N,)` and the rows they continue `(N,)` to log-probs `(N, V)`, attention `(N, S)`, state."""
+    def __call__(
+        self, token_ids: np.ndarray, parent_rows: np.ndarray, state: Any
+    ) -> tuple[np.ndarray, np.ndarray, Any]:
+        """Maps last words and the rows they continue `(N,)` to log-probs `(N, V)`, attention `(N, S)`, state."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -122,9 +122,7 @@ def check_counts(folder: str | Path, expected: Counts | None = None) -> None:
     wanted = dataclasses.asdict(expected or Counts())
     off = [f"{wanted[name]} {name}, found {found[name]}" for name in wanted if found[name] != wanted[name]]
     if off:
-        raise DownloadError(
-            f"The data set is not complete Flickr8k: expected {'; '.join(off)}. Fetch it again."
-        )
+        raise DownloadError(f"The data set is not complete Flickr8k: expected {'; '.join(off)}. Fetch it again.")
     there = set(os.listdir(dataset.image_dir))
     missing = [image_id for image_id in dataset.references if image_id not in there]
     if missing:
@@ -198,9 +196,7 @@ def _fetch_rest(url: str, part: Path, progress: bool) -> None:
         start = done if resumes else 0
         length = answer.headers.get("Content-Length")
         total = start + int(length) if length else None
-        bar = tqdm.tqdm(
-            desc=part.stem, total=total, initial=start, unit="B", unit_scale=True, disable=not progress
-        )
+        bar = tqdm.tqdm(desc=part.stem, total=total, initial=start, unit="B", unit_scale=True, disable=not progress)
         with bar, part.open("ab" if resumes else "wb") as file:
             while chunk := answer.read(_CHUNK):
                 file.write(chunk)
@@ -233,9 +229,7 @@ def _explain(error: Exception, url: str, path: Path) -> str:
         return f"{url} answers {error.code} {error.reason}: the mirror may have moved. {by_hand}"
     if isinstance(error, urllib.error.URLError):
         return f"{url} cannot be reached ({error.reason}). Check the network and run this again. {by_hand}"
-    return (
-        f"{url} broke off again and again ({error}). Run this again: it goes on where it stopped. {by_hand}"
-    )
+    return f"{url} broke off again and again ({error}). Run this again: it goes on where it stopped. {by_hand}"
 
 
 def _unpack(path: Path, folder: Path, progress: bool) -> None:

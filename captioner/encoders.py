@@ -12,9 +12,12 @@ References:
 import dataclasses
 import hashlib
 import os
+import socket
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import tensorflow as tf
@@ -23,6 +26,8 @@ WEIGHTS_VARIABLE = "CAPTIONER_WEIGHTS"
 # Raise this whenever the pixels that reach a network change: features made before must not be mixed with new ones.
 PREPROCESSING_VERSION = 1
 _RELEASE = "https://storage.googleapis.com/tensorflow/keras-applications"
+# Seconds without a byte before a download is given up; Keras alone would wait for ever.
+_TIMEOUT_SECONDS = 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +41,7 @@ class EncoderSpec:
         regions_layers: Layers that can serve as `regions`, the default first.
         url: Keras' release of the ImageNet weights.
         image_size: Side `S` of the square photo.
+        md5: What Keras says the file at `url` hashes to; `None` where it says nothing.
     """
 
     build: Callable[[], keras.Model]
@@ -44,6 +50,7 @@ class EncoderSpec:
     regions_layers: tuple[str, ...]
     url: str
     image_size: int = 224
+    md5: str | None = None
 
 
 ENCODERS = {
@@ -53,6 +60,7 @@ ENCODERS = {
         pooled_layer="fc2",
         regions_layers=("block5_pool", "block5_conv3"),
         url=f"{_RELEASE}/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5",
+        md5="64373286793e3c8b2b4e3219cbf3544b",
     ),
     "mobilenet_v2": EncoderSpec(
         build=lambda: keras.applications.MobileNetV2(weights=None),
@@ -85,9 +93,7 @@ class Encoder:
         self.pooled_size = self.model.output["pooled"].shape[-1]
         self.num_regions, self.region_size = self.model.output["regions"].shape[1:]
         side = self.image_size
-        self._compiled = tf.function(
-            self._encode, input_signature=[tf.TensorSpec((None, side, side, 3), tf.uint8)]
-        )
+        self._compiled = tf.function(self._encode, input_signature=[tf.TensorSpec((None, side, side, 3), tf.uint8)])
 
     def encode(self, photos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Encodes a batch of photos.
@@ -134,15 +140,14 @@ def load_encoder(name: str, *, regions_layer: str | None = None, weights: str | 
     spec = ENCODERS[name]
     regions_layer = regions_layer or spec.regions_layers[0]
     if regions_layer not in spec.regions_layers:
-        raise ValueError(
-            f"regions_layer of {name} must be one of {spec.regions_layers}. Received: {regions_layer!r}"
-        )
+        raise ValueError(f"regions_layer of {name} must be one of {spec.regions_layers}. Received: {regions_layer!r}")
     path = None if weights is None else find_weights(name, None if weights == "imagenet" else weights)
     network = spec.build()
     if path is not None:
         try:
-            network.load_weights(path)
-        except (OSError, ValueError, KeyError) as error:
+            _load_weights(network, path)
+        # What h5py and Keras raise on files that are cut short, of another network, or no HDF5 at all.
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise ValueError(
                 f"{path} does not hold the weights of {name}. Remove it, so that it is fetched again, or put the "
                 f"right file there. Received: {str(error).splitlines()[0][:120]}"
@@ -164,22 +169,26 @@ def find_weights(name: str, path: str | Path | None = None) -> Path:
     if path is not None:
         file = Path(path) / file_name if Path(path).is_dir() else Path(path)
         if not file.is_file():
-            raise FileNotFoundError(f"No weights of {name} at {file}. Name the file, or a folder that holds {file_name}.")
+            raise FileNotFoundError(
+                f"No weights of {name} at {file}. Name the file, or a folder that holds {file_name}."
+            )
         return file
     folder = os.environ.get(WEIGHTS_VARIABLE)
-    if folder and (Path(folder).expanduser() / file_name).is_file():
-        return Path(folder).expanduser() / file_name
+    ours = Path(folder).expanduser() / file_name if folder else None
     url = ENCODERS[name].url
+    caches = _keras_caches()
+    for file in [ours, *(cache / Path(url).name for cache in caches)]:
+        if file and file.is_file():
+            return file
     try:
-        return Path(keras.utils.get_file(origin=url, cache_subdir="models"))
+        return _download(url, ENCODERS[name].md5)
     # Keras raises a bare Exception for a failed download.
     except Exception as error:
-        cache = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
+        reason = str(error).rpartition(" -- ")[2] or type(error).__name__
         raise FileNotFoundError(
-            f"The ImageNet weights of {name} cannot be had. Tried: {WEIGHTS_VARIABLE} "
-            f"({Path(folder) / file_name if folder else 'not set'}), Keras' cache ({cache}), and the download "
-            f"({type(error).__name__}). Put {Path(url).name} from {url} into {cache}, or name it {file_name} in a "
-            f"folder and set {WEIGHTS_VARIABLE} to that folder."
+            f"The ImageNet weights of {name} cannot be had. Tried: {WEIGHTS_VARIABLE} ({ours or 'not set'}), "
+            f"Keras' cache ({caches[0]}), and the download ({reason}). Put {Path(url).name} from {url} into "
+            f"{caches[0]}, or name it {file_name} in a folder and set {WEIGHTS_VARIABLE} to that folder."
         ) from error
 
 
@@ -201,9 +210,52 @@ def choose_encoder(name: str = "auto") -> tuple[str, str]:
         except FileNotFoundError as error:
             reasons.append(str(error))
         else:
-            why = "the first choice" if not reasons else f"since {', '.join(list(ENCODERS)[: len(reasons)])} had no weights"
+            why = (
+                "the first choice"
+                if not reasons
+                else f"since {', '.join(list(ENCODERS)[: len(reasons)])} had no weights"
+            )
             return candidate, f"Encoder: {candidate}, {why} ({path.name})."
     raise FileNotFoundError(reasons[-1])
+
+
+def _keras_caches() -> list[Path]:
+    """Returns where Keras keeps its releases: its home, and what it takes where that cannot be written."""
+    homes = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser(), Path(tempfile.gettempdir()) / ".keras"
+    return [home / "models" for home in homes]
+
+
+def _download(url: str, md5: str | None) -> Path:
+    """Downloads a file into Keras' cache, where it gets its name only when it is complete and verified."""
+    name = Path(url).name
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_TIMEOUT_SECONDS)
+    try:
+        part = keras.utils.get_file(
+            f"{name}.part",
+            origin=url,
+            cache_dir=_keras_caches()[0].parent,
+            cache_subdir="models",
+            file_hash=md5,
+            force_download=True,
+        )
+    finally:
+        socket.setdefaulttimeout(timeout)
+    return Path(part).replace(Path(part).with_name(name))
+
+
+def _load_weights(network: keras.Model, path: Path) -> None:
+    """Loads a weights file of Keras' present or former format, whichever of their names it bears."""
+    with h5py.File(path) as file:
+        is_former = "layer_names" in file.attrs or "model_weights" in file
+    if is_former != path.name.endswith(".weights.h5"):
+        network.load_weights(path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        # Keras tells the formats apart by the name alone, and its own release is of the former one.
+        link = Path(folder) / ("former.h5" if is_former else "present.weights.h5")
+        link.symlink_to(path.resolve())
+        network.load_weights(link)
 
 
 def _two_views(spec: EncoderSpec, network: keras.Model, regions_layer: str) -> keras.Model:

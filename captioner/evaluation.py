@@ -94,9 +94,7 @@ def validation_scorer(
     return score
 
 
-def measure_perplexity(
-    captioner: Captioner, references: Mapping[str, Sequence[str]], features: FeatureStore
-) -> float:
+def measure_perplexity(captioner: Captioner, references: Mapping[str, Sequence[str]], features: FeatureStore) -> float:
     """Returns the perplexity of the references: `exp` of the mean `-log p` of each word and end marker.
 
     Words out of the vocabulary count as `<unk>`, so only captioners of one vocabulary compare.

@@ -7,6 +7,7 @@ atomic rename, so a run killed at any moment goes on where it was and ends with 
 """
 
 import concurrent.futures
+import contextlib
 import hashlib
 import json
 import os
@@ -20,6 +21,8 @@ from captioner import config, encoders
 from captioner import photos as photos_module
 
 _FORMAT = 1
+_VIEWS = ("pooled", "regions")
+_IDENTITY = ("format", "encoder", "regions_layer", "fingerprint", "preprocessing_version", "photos")
 
 
 class FeatureStore:
@@ -35,8 +38,7 @@ class FeatureStore:
     def __init__(self, folder: Path, index: dict):
         self.index = index
         self.failed: dict[str, str] = index["failed"]
-        self.pooled = np.load(folder / "pooled.npy", mmap_mode="r")
-        self.regions = np.load(folder / "regions.npy", mmap_mode="r")
+        self.pooled, self.regions = (_open_array(folder, view, index) for view in _VIEWS)
         self._rows = {i: row for row, i in enumerate(index["image_ids"]) if i not in self.failed}
 
     @property
@@ -84,7 +86,8 @@ def extract_features(
         The finished cache.
 
     Raises:
-        ValueError: If the folder holds the cache of another encoder, other weights or other photos.
+        ValueError: If the folder holds the cache of another encoder, other weights or other photos, or a damaged
+            one, or if the features are not finite.
         FileNotFoundError: If none of the photos can be read.
     """
     expected = _describe(encoder, photo_paths, batch_size)
@@ -102,24 +105,41 @@ def extract_features(
 
 def _extract(encoder, photo_paths, folder, index, progress) -> None:
     """Fills the missing rows of a cache, batch by batch."""
-    pooled, regions = (np.load(folder / f"{view}.npy", mmap_mode="r+") for view in ("pooled", "regions"))
+    arrays = [_open_array(folder, view, index) for view in _VIEWS]
     bar = tqdm.tqdm(
         total=len(index["image_ids"]), initial=index["num_done"], unit="photo", disable=not progress,
         desc=f"{encoder.name} features",
     )  # fmt: skip
-    with bar:
+    with bar, contextlib.ExitStack() as stack:
+        # Plain writes, not through the map: a full disk is then an error, where a map would kill the process.
+        files = [stack.enter_context((folder / f"{view}.npy").open("r+b")) for view in _VIEWS]
         for image_ids, batch, failed in _read_batches(encoder.image_size, photo_paths, index):
             start, count = index["num_done"], len(image_ids)
             views = encoder.encode(batch)
             readable = np.array([image_id not in failed for image_id in image_ids])
-            for array, view in zip((pooled, regions), views, strict=True):
-                keep = readable.reshape((-1,) + (1,) * (view.ndim - 1))
-                array[start : start + count] = np.where(keep, view[:count], 0)
-                array.flush()
+            for file, array, view in zip(files, arrays, views, strict=True):
+                rows = _to_float16(view[:count], encoder)
+                rows[~readable] = 0
+                file.seek(array.offset + start * rows[0].nbytes)
+                file.write(rows)
+                file.flush()
+                # After a power cut, too, the index must not claim rows that never reached the disk.
+                os.fsync(file.fileno())
             index["failed"].update(failed)
             index["num_done"] = start + count
             _write_index(folder, index)
             bar.update(count)
+
+
+def _to_float16(view: np.ndarray, encoder) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        rows = view.astype(np.float16)
+    if not np.isfinite(rows).all():
+        raise ValueError(
+            f"{encoder.name} gives features that float16 cannot hold, so its weights are hardly right. "
+            f"Expected: finite values up to 65504. Received: {np.abs(view).max()}"
+        )
+    return rows
 
 
 def _read_batches(image_size: int, photo_paths, index) -> Iterator[tuple[list[str], np.ndarray, dict[str, str]]]:
@@ -181,27 +201,49 @@ def _open_index(folder: Path, expected: dict, encoder) -> dict:
     if not file.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         count = len(expected["image_ids"])
-        for view, shape in (
-            ("pooled", (count, encoder.pooled_size)),
-            ("regions", (count, encoder.num_regions, encoder.region_size)),
-        ):
+        shapes = (count, encoder.pooled_size), (count, encoder.num_regions, encoder.region_size)
+        for view, shape in zip(_VIEWS, shapes, strict=True):
             np.lib.format.open_memmap(folder / f"{view}.npy", mode="w+", dtype=np.float16, shape=shape).flush()
         _write_index(folder, expected)
         return expected
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError:
-        raise ValueError(f"{file} is damaged. Delete the folder {folder} and extract again.") from None
+    found = _read_index(file)
     different = [
-        f"{key} {found.get(key)!r} instead of {expected[key]!r}"
-        for key in ("format", "encoder", "regions_layer", "fingerprint", "preprocessing_version", "photos")
-        if found.get(key) != expected[key]
+        f"{key} {found[key]!r} instead of {expected[key]!r}" for key in _IDENTITY if found[key] != expected[key]
     ]
     if different:
         raise ValueError(
             f"{folder} holds other features: {'; '.join(different)}. Delete that folder or name another one."
         )
     return found
+
+
+def _read_index(file: Path) -> dict:
+    try:
+        index = json.loads(file.read_text(encoding="utf-8"))
+        if index.keys() >= {*_IDENTITY, "image_ids", "batch_size", "num_done", "failed"}:
+            return index
+    # No JSON, no text, or JSON that is no dictionary.
+    except (ValueError, AttributeError):
+        pass
+    raise ValueError(f"{file} is damaged. Delete the folder {file.parent} and extract again.")
+
+
+def _open_array(folder: Path, view: str, index: dict) -> np.memmap:
+    """Maps the array of a view, float16 `(N, ...)`, for reading."""
+    file = folder / f"{view}.npy"
+    count = len(index["image_ids"])
+    try:
+        array = np.load(file, mmap_mode="r")
+        if array.dtype == np.float16 and len(array) == count:
+            return array
+        reason = f"{array.dtype} of shape {array.shape}"
+    # Missing, shorter than its header says, or no array.
+    except (OSError, ValueError, EOFError) as error:
+        reason = str(error)
+    raise ValueError(
+        f"{file} is missing or damaged: expected float16 features of {count} photos. Delete the folder {folder} "
+        f"and extract again. Received: {reason}"
+    )
 
 
 def _write_index(folder: Path, index: dict) -> None:

@@ -132,10 +132,7 @@ def human_agreement(references: Mapping[str, Sequence[str]]) -> dict[str, float]
     for k in range(max(map(len, references.values()))):
         places = {image_id: k % len(texts) for image_id, texts in references.items()}
         chosen = {image_id: references[image_id][place] for image_id, place in places.items()}
-        rest = {
-            image_id: references[image_id][:p] + references[image_id][p + 1 :]
-            for image_id, p in places.items()
-        }
+        rest = {image_id: references[image_id][:p] + references[image_id][p + 1 :] for image_id, p in places.items()}
         rounds.append(score_captions(chosen, rest))
     left_out = ("num_photos", "num_references", "copied_from_train", "unknown_words")
     return {name: statistics.fmean(r[name] for r in rounds) for name in rounds[0] if name not in left_out}
@@ -152,9 +149,7 @@ def shuffle_captions(captions: Mapping[str, str], seed: int) -> dict[str, str]:
         ValueError: If there are fewer than two photos.
     """
     if len(captions) < 2:
-        raise ValueError(
-            f"Captions of at least 2 photos are needed to swap them. Received: {len(captions)} photos."
-        )
+        raise ValueError(f"Captions of at least 2 photos are needed to swap them. Received: {len(captions)} photos.")
     cycle = sorted(captions)
     random.Random(seed).shuffle(cycle)
     # Everybody takes the caption of the next in one random ring, so nobody keeps their own.
@@ -171,9 +166,7 @@ def most_common_caption(train_captions: Iterable[str]) -> str:
     counts = collections.Counter(_clean_texts(train_captions, "train_captions"))
     del counts[""]
     if not counts:
-        raise ValueError(
-            "No train captions to choose from: expected at least one with a word. Received: none."
-        )
+        raise ValueError("No train captions to choose from: expected at least one with a word. Received: none.")
     return min(counts, key=lambda caption: (-counts[caption], caption))
 
 
@@ -213,9 +206,7 @@ def _clean_pairs(
 ) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Cleans both sides, in the references' order, and holds that they are of the same photos."""
     if not captions:
-        raise ValueError(
-            "No captions to score: expected one for each photo of a split. Received: captions={}"
-        )
+        raise ValueError("No captions to score: expected one for each photo of a split. Received: captions={}")
     strangers = [image_id for image_id in captions if image_id not in references]
     if strangers:
         raise ValueError(
@@ -234,9 +225,7 @@ def _clean_pairs(
 
 def _clean_references(references: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     if not references:
-        raise ValueError(
-            "No references to score with: expected captions of each photo. Received: references={}"
-        )
+        raise ValueError("No references to score with: expected captions of each photo. Received: references={}")
     cleaned = {i: _clean_texts(texts, f"references[{i!r}]") for i, texts in references.items()}
     for image_id, texts in cleaned.items():
         # ROUGE-L would take an empty caption for a perfect match of an empty reference.

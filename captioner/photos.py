@@ -81,9 +81,7 @@ def list_photos(paths: list[str | Path]) -> list[Path]:
             continue
         inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())
         if not inside:
-            raise FileNotFoundError(
-                f"No photos in the folder {path}: expected files {', '.join(PHOTO_SUFFIXES)}."
-            )
+            raise FileNotFoundError(f"No photos in the folder {path}: expected files {', '.join(PHOTO_SUFFIXES)}.")
         files += inside
     return files
 
@@ -104,9 +102,7 @@ def _open(source: str | Path | bytes, name: str | None, image_size: int | None) 
     except FileNotFoundError:
         raise PhotoError(f"{name} does not exist.") from None
     except UnidentifiedImageError:
-        raise PhotoError(
-            f"{name} is not a picture that can be read: try JPEG, PNG, WebP, GIF, BMP or TIFF."
-        ) from None
+        raise PhotoError(f"{name} is not a picture that can be read: try JPEG, PNG, WebP, GIF, BMP or TIFF.") from None
     except Image.DecompressionBombError:
         raise PhotoError(f"{name} has more than {MAX_MEGAPIXELS} megapixels: make it smaller.") from None
     # Pillow's decoders raise these, and a few more of their own, on damaged files.

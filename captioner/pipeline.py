@@ -1,5 +1,6 @@
 """From photos to a saved captioner in one call: the steps of `model.ipynb`, for the command line."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from captioner.decoder import CaptionDecoder
 from captioner.encoders import Encoder
 from captioner.inference import Captioner
 from captioner.vocabulary import Vocabulary
+
+_DRAWN_WARNING = "Its scores say nothing of photos."
 
 
 def obtain_dataset(
@@ -27,10 +30,13 @@ def obtain_dataset(
         FileNotFoundError: If a named data set cannot be had.
         ValueError: If its files are mangled.
     """
+    # Whoever names a folder, here or in the environment, wants that one or an error, never a download in its place.
+    named = choice if choice not in ("auto", "flickr8k", "drawn") else os.environ.get(datasets.DATA_VARIABLE)
     if choice == "drawn":
-        folder, why = drawings.draw_dataset(), "Data: the drawn data set, as asked for. Its scores say nothing of photos."
-    elif choice not in ("auto", "flickr8k"):
-        folder, why = datasets.find_dataset(choice), f"Data: {Path(choice).name}, as asked for."
+        folder, why = drawings.draw_dataset(), f"Data: the drawn data set, as asked for. {_DRAWN_WARNING}"
+    elif named:
+        folder = datasets.find_dataset(named)
+        why = f"Data: {folder.name}, as asked for."
     else:
         try:
             folder, why = _obtain_flickr8k(), "Data: Flickr8k."
@@ -38,7 +44,7 @@ def obtain_dataset(
             if choice == "flickr8k":
                 raise
             folder = drawings.draw_dataset()
-            why = f"Data: the drawn data set, since Flickr8k cannot be had. Its scores say nothing of photos. ({error})"
+            why = f"Data: the drawn data set, since Flickr8k cannot be had. {_DRAWN_WARNING} ({error})"
     dataset = datasets.read_dataset(folder, splits)
     for split in splits if num_photos else ():
         dataset = dataset.subset(num_photos, split)
@@ -91,9 +97,7 @@ def build_captioner(
     encoder: Encoder, vocabulary: Vocabulary, *, name: str, settings: config.DecoderConfig | None = None
 ) -> Captioner:
     """Returns a captioner with a fresh decoder of the size that encoder and vocabulary ask for."""
-    decoder = CaptionDecoder(
-        len(vocabulary), encoder.pooled_size, encoder.num_regions, encoder.region_size, settings
-    )
+    decoder = CaptionDecoder(len(vocabulary), encoder.pooled_size, encoder.num_regions, encoder.region_size, settings)
     return Captioner(decoder, vocabulary, encoder, name=name)
 
 

@@ -130,7 +130,9 @@ def attention_maps(caption: Caption) -> np.ndarray:
     scores = caption.attention_scores[:, :-1]  # the last column is the photo as a whole
     side = math.isqrt(scores.shape[1])
     if not caption.has_regions or side * side != scores.shape[1]:
-        raise ValueError(f"Attention over slots has no place in the photo. Received: {scores.shape[1]} scores for a word.")
+        raise ValueError(
+            f"Attention over slots has no place in the photo. Received: {scores.shape[1]} scores for a word."
+        )
     return scores.reshape(-1, side, side)
 
 
@@ -154,5 +156,3 @@ def _figure(title: str, xlabel: str, ylabel: str):
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     axes.grid(alpha=0.3)
     return figure, axes
-
-

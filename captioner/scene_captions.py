@@ -83,9 +83,7 @@ def named_combinations(caption: str) -> frozenset[scenes.Combination]:
         [('blue', 'boat'), ('red', 'square')]
     """
     words = captions_module.clean_caption(caption).split()
-    nouns = {
-        form: noun for noun, known in NOUN_WORDS.items() for word in known for form in (word, _plural(word))
-    }
+    nouns = {form: noun for noun, known in NOUN_WORDS.items() for word in known for form in (word, _plural(word))}
     return frozenset(
         (first, nouns[second])
         for first, second in itertools.pairwise(words)

@@ -99,9 +99,7 @@ def _place_things(
     return placed
 
 
-def _paste_thing(
-    picture: Image.Image, group: scenes.Group, centre: Point, radius: float, rng: random.Random
-) -> None:
+def _paste_thing(picture: Image.Image, group: scenes.Group, centre: Point, radius: float, rng: random.Random) -> None:
     """Draws one thing with its shadow onto the picture."""
     # On black, as much would show as a tint.
     colour = _vary(_RGB[group.colour], rng, 3 if group.colour == "black" else 10)
@@ -173,9 +171,7 @@ def _draw_star(brush: _Brush, colour: Colour) -> None:
 def _draw_heart(brush: _Brush, colour: Colour) -> None:
     turns = [2 * math.pi * step / 60 for step in range(60)]
     xs = [math.sin(t) ** 3 for t in turns]
-    ys = [
-        -(13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t)) / 16 for t in turns
-    ]
+    ys = [-(13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t)) / 16 for t in turns]
     brush.polygon([(x, y * 0.98 - 0.06) for x, y in zip(xs, ys, strict=True)], colour)
 
 
@@ -276,9 +272,7 @@ def _add_clouds(picture: Image.Image, rng: random.Random) -> None:
         x, y = rng.uniform(0, IMAGE_SIZE), rng.uniform(10, IMAGE_SIZE - 20)
         for _ in range(6):
             dx, dy, radius = rng.uniform(-34, 34), rng.uniform(-5, 5), rng.uniform(9, 17)
-            draw.ellipse(
-                (x + dx - 1.4 * radius, y + dy - radius, x + dx + 1.4 * radius, y + dy + radius), fill=190
-            )
+            draw.ellipse((x + dx - 1.4 * radius, y + dy - radius, x + dx + 1.4 * radius, y + dy + radius), fill=190)
     picture.paste((255, 255, 255), mask=veil.filter(ImageFilter.GaussianBlur(6)))
 
 

@@ -125,9 +125,7 @@ def plan_scenes(num_photos: int = 500, seed: int = 0) -> list[Scene]:
         ValueError: If there are too few photos to have three splits.
     """
     if num_photos < 10:
-        raise ValueError(
-            f"num_photos must be at least 10, for three splits. Received: num_photos={num_photos!r}"
-        )
+        raise ValueError(f"num_photos must be at least 10, for three splits. Received: num_photos={num_photos!r}")
     rng = random.Random(f"scenes {seed}")
     sizes = {split: round(num_photos * share) for split, share in _SHARES.items()}
     sizes["train"] = num_photos - sizes["validation"] - sizes["test"]
@@ -154,12 +152,8 @@ def _plan_scene(
     if len(counts) == 2:
         pairs.append(next(pair for pair in others if not set(pair) & set(pairs[0])))
         rng.shuffle(pairs)
-    groups = tuple(
-        Group(n, *pair, _choose_size(n, len(counts), rng)) for n, pair in zip(counts, pairs, strict=True)
-    )
-    backgrounds = [
-        name for name, unseen in BACKGROUNDS.items() if not any(g.colour in unseen for g in groups)
-    ]
+    groups = tuple(Group(n, *pair, _choose_size(n, len(counts), rng)) for n, pair in zip(counts, pairs, strict=True))
+    backgrounds = [name for name, unseen in BACKGROUNDS.items() if not any(g.colour in unseen for g in groups)]
     if len(groups) == 2:
         place = rng.choice(RELATIONS)
     elif counts == (1,):

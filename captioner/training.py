@@ -97,9 +97,7 @@ def compile_decoder(decoder: CaptionDecoder, settings: config.TrainingConfig, st
         decay_steps=steps - warmup,
         alpha=settings.final_learning_rate_fraction,
     )
-    optimizer = keras.optimizers.AdamW(
-        schedule, weight_decay=settings.weight_decay, global_clipnorm=settings.clip_norm
-    )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay, global_clipnorm=settings.clip_norm)
     # Biases are few and cannot overfit.
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     # XLA takes three times as long as plain kernels for this recurrence on a CPU.
@@ -150,6 +148,7 @@ def train_decoder(
             epochs=settings.epochs,
             initial_epoch=first_epoch,
             validation_data=validation.validation_dataset(),
+            validation_steps=validation.num_batches,
             callbacks=[_Scores(score_validation), _Checkpoints(run, settings.seed)],
             verbose=verbose,
         )

@@ -30,18 +30,14 @@ class Vocabulary:
     def __init__(self, words: Sequence[str]):
         self.words = tuple(words)
         if self.words[: len(SPECIAL_WORDS)] != SPECIAL_WORDS:
-            raise ValueError(
-                f"A vocabulary must begin with {SPECIAL_WORDS}. Received: words={list(self.words[:5])!r}"
-            )
+            raise ValueError(f"A vocabulary must begin with {SPECIAL_WORDS}. Received: words={list(self.words[:5])!r}")
         self._ids = {word: token_id for token_id, word in enumerate(self.words)}
         if len(self._ids) != len(self.words):
             twice = [word for word, count in collections.Counter(self.words).items() if count > 1]
             raise ValueError(f"A vocabulary must hold each word once. Received twice: {twice[:5]!r}")
 
     @classmethod
-    def from_captions(
-        cls, captions: Iterable[str], min_count: int = config.VocabularyConfig.min_count
-    ) -> "Vocabulary":
+    def from_captions(cls, captions: Iterable[str], min_count: int = config.VocabularyConfig.min_count) -> "Vocabulary":
         """Builds the vocabulary of cleaned captions; give it captions of the train split only.
 
         Args:
@@ -96,7 +92,5 @@ class Vocabulary:
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
             words = None
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            raise ValueError(
-                f"{path} is not a vocabulary that this version can read. Train the captioner again."
-            )
+            raise ValueError(f"{path} is not a vocabulary that this version can read. Train the captioner again.")
         return cls(words)

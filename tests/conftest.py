@@ -23,9 +23,7 @@ def flickr8k_dir() -> Path:
     if not _FLICKR8K_DIR:
         pytest.skip(f"{datasets.DATA_VARIABLE} is not set, so the real Flickr8k cannot be tested.")
     if not Path(_FLICKR8K_DIR).is_dir():
-        pytest.skip(
-            f"{datasets.DATA_VARIABLE}={_FLICKR8K_DIR} is no folder, so the real Flickr8k cannot be tested."
-        )
+        pytest.skip(f"{datasets.DATA_VARIABLE}={_FLICKR8K_DIR} is no folder, so the real Flickr8k cannot be tested.")
     return Path(_FLICKR8K_DIR)
 
 

@@ -236,13 +236,15 @@ def test_a_broken_captioner_is_explained_in_one_line(tiny_bundle, damage, kind, 
 
 def test_an_encoder_of_other_weights_is_refused(tiny_bundle, tiny_encoder_known):
     stranger = encoders.load_encoder(tiny_encoder_known, weights=None)
-    with pytest.raises(ValueError, match=r"another encoder, so its captions would be nonsense: fingerprint .* is expect"):
+    with pytest.raises(
+        ValueError, match=r"another encoder, so its captions would be nonsense: fingerprint .* is expect"
+    ):
         bundle.load_captioner(tiny_bundle, encoder=stranger)
 
 
 def test_an_encoder_without_weights_is_explained(tiny_bundle, tmp_path, monkeypatch):
     monkeypatch.setenv(encoders.WEIGHTS_VARIABLE, str(tmp_path))
-    monkeypatch.setattr(keras.utils, "get_file", lambda **_: (_ for _ in ()).throw(Exception("no network")))
+    monkeypatch.setattr(keras.utils, "get_file", lambda *_, **__: (_ for _ in ()).throw(Exception("no network")))
     with pytest.raises(FileNotFoundError, match="The ImageNet weights of tiny cannot be had. Tried: CAPTIONER_WEIGHTS"):
         bundle.load_captioner(tiny_bundle)
 

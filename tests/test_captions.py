@@ -57,9 +57,7 @@ def test_the_token_file_is_read_in_its_order(tmp_path):
 
 
 def test_names_with_blanks_and_hashes_are_read(tmp_path):
-    assert captions.read_token_file(_write(tmp_path, "my dog #1.jpg#0\tA dog\n")) == {
-        "my dog #1.jpg": ["A dog"]
-    }
+    assert captions.read_token_file(_write(tmp_path, "my dog #1.jpg#0\tA dog\n")) == {"my dog #1.jpg": ["A dog"]}
 
 
 def test_windows_lines_and_a_byte_order_mark_are_read(tmp_path):
@@ -103,9 +101,7 @@ def test_kaggle_captions_may_hold_quoted_commas_and_quotes(tmp_path):
 def test_a_mangled_row_is_named_by_file_and_line(tmp_path, row):
     message = "captions.txt, line 3: expected '<file>,<caption>', a caption with commas in quotes."
     path = _write(tmp_path, f"image,caption\na.jpg,A dog\n{row}\na.jpg,A cat\n", "captions.txt")
-    with pytest.raises(
-        ValueError, match=f"^{re.escape(message)} Mend or remove that line. Received: {row!r}$"
-    ):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)} Mend or remove that line. Received: {row!r}$"):
         captions.read_kaggle_captions(path)
 
 
@@ -121,18 +117,14 @@ def test_a_quote_that_is_never_closed_is_named_where_it_opens(tmp_path):
 )
 def test_a_kaggle_file_without_its_header_is_refused(tmp_path, content, received):
     path = _write(tmp_path, content, "captions.txt")
-    with pytest.raises(
-        ValueError, match=f"line 1: expected the header 'image,caption'. Received: {received}"
-    ):
+    with pytest.raises(ValueError, match=f"line 1: expected the header 'image,caption'. Received: {received}"):
         captions.read_kaggle_captions(path)
 
 
 @pytest.mark.parametrize("read", [captions.read_token_file, captions.read_kaggle_captions])
 def test_a_file_that_is_not_utf_8_is_refused(tmp_path, read):
     path = _write(tmp_path, "a.jpg#0\tUn caf\u00e9\n".encode("latin-1"))
-    with pytest.raises(
-        ValueError, match=r"Flickr8k.token.txt is not UTF-8 text \(byte 14\). Save it as UTF-8"
-    ):
+    with pytest.raises(ValueError, match=r"Flickr8k.token.txt is not UTF-8 text \(byte 14\). Save it as UTF-8"):
         read(path)
 
 

@@ -58,9 +58,7 @@ def test_the_kaggle_layout_without_splits_takes_the_official_ones(tmp_path, monk
 
 
 def test_own_photos_without_splits_are_told_what_to_add(tmp_path):
-    with pytest.raises(
-        ValueError, match="None of the photos .* is on a split. .*add Flickr_8k.trainImages.txt, .*"
-    ):
+    with pytest.raises(ValueError, match="None of the photos .* is on a split. .*add Flickr_8k.trainImages.txt, .*"):
         datasets.read_dataset(_write_kaggle(tmp_path, ("mine.jpg",)))
 
 
@@ -106,17 +104,13 @@ def test_captions_without_a_word_are_left_out(official):
 
 def test_a_photo_on_two_splits_is_refused(tmp_path):
     _write_official(tmp_path, SPLITS | {"test": ("e.jpg", "b.jpg")})
-    with pytest.raises(
-        ValueError, match="'b.jpg' is listed for train and for test. List each photo once, else"
-    ):
+    with pytest.raises(ValueError, match="'b.jpg' is listed for train and for test. List each photo once, else"):
         datasets.read_dataset(tmp_path)
 
 
 def test_photos_without_captions_are_counted_and_named(tmp_path):
     _write_official(tmp_path, SPLITS | {"test": ("e.jpg", "bare.jpg")})
-    with pytest.raises(
-        ValueError, match="1 of 6 photos in .* have no caption, for example 'bare.jpg'. Add their"
-    ):
+    with pytest.raises(ValueError, match="1 of 6 photos in .* have no caption, for example 'bare.jpg'. Add their"):
         datasets.read_dataset(tmp_path)
 
 
@@ -129,9 +123,7 @@ def test_a_mangled_line_is_named_by_file_and_line(official):
 
 def test_a_missing_split_file_is_named(official):
     (official / datasets.SPLIT_FILES["validation"]).unlink()
-    with pytest.raises(
-        FileNotFoundError, match="Flickr_8k.devImages.txt is missing in .*one image id a line"
-    ):
+    with pytest.raises(FileNotFoundError, match="Flickr_8k.devImages.txt is missing in .*one image id a line"):
         datasets.read_dataset(official)
 
 
@@ -149,9 +141,7 @@ def test_the_photo_folder_may_have_each_official_name(official, name):
 
 def test_a_missing_photo_folder_is_named(official):
     (official / "Images").rmdir()
-    with pytest.raises(
-        FileNotFoundError, match="No photos in .*expected a folder Images or Flicker8k_Dataset or"
-    ):
+    with pytest.raises(FileNotFoundError, match="No photos in .*expected a folder Images or Flicker8k_Dataset or"):
         datasets.read_dataset(official)
 
 
@@ -162,9 +152,7 @@ def test_a_folder_without_captions_says_how_to_get_them(tmp_path):
         datasets.find_dataset(tmp_path / "nowhere")
 
 
-def test_the_folder_is_the_argument_then_the_variable_then_the_default(
-    official, tmp_path_factory, monkeypatch
-):
+def test_the_folder_is_the_argument_then_the_variable_then_the_default(official, tmp_path_factory, monkeypatch):
     other = _write_official(tmp_path_factory.mktemp("other"))
     data = tmp_path_factory.mktemp("data")
     (data / "flickr8k").mkdir()

@@ -125,9 +125,7 @@ def test_hidden_files_and_the_workshop_are_gone_afterwards(server, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["flickr8k"]
     expected = {"Flicker8k_Dataset", datasets.TOKEN_FILE, "readme.txt", *datasets.SPLIT_FILES.values()}
     assert {path.name for path in folder.iterdir()} == expected
-    assert sorted(path.name for path in (folder / "Flicker8k_Dataset").iterdir()) == sorted(
-        sum(SPLITS.values(), ())
-    )
+    assert sorted(path.name for path in (folder / "Flicker8k_Dataset").iterdir()) == sorted(sum(SPLITS.values(), ()))
 
 
 def test_a_second_call_asks_the_server_for_nothing(server, tmp_path):
@@ -203,9 +201,7 @@ def test_a_connection_cut_again_and_again_is_given_up(server, tmp_path):
 
 def test_a_missing_file_is_named_with_what_to_do(server, tmp_path):
     del server.files[PHOTOS]
-    with pytest.raises(
-        download.DownloadError, match=f"{PHOTOS} answers 404 .*the mirror may have moved.*by hand"
-    ):
+    with pytest.raises(download.DownloadError, match=f"{PHOTOS} answers 404 .*the mirror may have moved.*by hand"):
         _fetch(server, tmp_path / "flickr8k")
     assert [name for name, _ in server.requests] == [TEXT, PHOTOS]
 
@@ -215,9 +211,7 @@ def test_without_network_one_sentence_says_so(tmp_path, server, monkeypatch):
         raise urllib.error.URLError(download.socket.gaierror(-3, "Temporary failure in name resolution"))
 
     monkeypatch.setattr(download.urllib.request, "urlopen", fail)
-    with pytest.raises(
-        download.DownloadError, match="cannot be reached .*name resolution.*Check the network"
-    ):
+    with pytest.raises(download.DownloadError, match="cannot be reached .*name resolution.*Check the network"):
         _fetch(server, tmp_path / "flickr8k")
 
 
@@ -233,9 +227,7 @@ def test_a_damaged_zip_is_deleted_and_fetched_again(server, tmp_path, damage):
     middle = len(good) // 2
     server.files[PHOTOS] = {
         "no zip": b"<html>Sorry</html>",
-        "bad sum": good[:middle]
-        + bytes(byte ^ 255 for byte in good[middle : middle + 40])
-        + good[middle + 40 :],
+        "bad sum": good[:middle] + bytes(byte ^ 255 for byte in good[middle : middle + 40]) + good[middle + 40 :],
         "cut": good[:middle],
     }[damage]
     with pytest.raises(download.DownloadError, match=f"{PHOTOS} is damaged .*It was deleted: run this again"):
@@ -247,23 +239,17 @@ def test_a_damaged_zip_is_deleted_and_fetched_again(server, tmp_path, damage):
     assert server.requests == [(PHOTOS, None)]
 
 
-@pytest.mark.parametrize(
-    "name", ["../outside.txt", "/outside.txt", "Flicker8k_Dataset/../../outside.txt", "C:\\x.txt"]
-)
+@pytest.mark.parametrize("name", ["../outside.txt", "/outside.txt", "Flicker8k_Dataset/../../outside.txt", "C:\\x.txt"])
 def test_a_zip_that_leads_outside_its_folder_is_refused(server, tmp_path, name):
     server.files[TEXT] = _text_zip(**{name: "mine"})
-    with pytest.raises(
-        download.DownloadError, match=r"was refused and deleted.*outside its folder.*Received: '"
-    ):
+    with pytest.raises(download.DownloadError, match=r"was refused and deleted.*outside its folder.*Received: '"):
         _fetch(server, tmp_path / "flickr8k")
     assert not list(tmp_path.rglob("outside.txt"))
     assert not list(tmp_path.rglob(TEXT))
 
 
 def test_counts_that_are_off_are_named_and_nothing_is_kept(server, tmp_path):
-    with pytest.raises(
-        download.DownloadError, match="expected 6000 train, found 2; .*40000 captions, found 8"
-    ):
+    with pytest.raises(download.DownloadError, match="expected 6000 train, found 2; .*40000 captions, found 8"):
         _fetch(server, tmp_path / "flickr8k", expected=None)
     assert list(tmp_path.iterdir()) == []
 

@@ -215,17 +215,13 @@ def test_a_drawing_cut_short_leaves_no_folder_and_is_made_good(tmp_path, monkeyp
 
 def test_a_folder_with_something_else_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(
-        FileExistsError, match="holds something other than a drawn data set.*Name a new folder"
-    ):
+    with pytest.raises(FileExistsError, match="holds something other than a drawn data set.*Name a new folder"):
         drawings.draw_dataset(tmp_path)
     assert (tmp_path / "thesis.txt").exists()
 
 
 def test_too_few_photos_are_refused(tmp_path):
-    with pytest.raises(
-        ValueError, match="num_photos must be at least 10, for three splits. Received: num_photos=9"
-    ):
+    with pytest.raises(ValueError, match="num_photos must be at least 10, for three splits. Received: num_photos=9"):
         drawings.draw_dataset(tmp_path / "set", num_photos=9)
 
 

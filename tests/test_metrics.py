@@ -142,9 +142,7 @@ def test_cider_d_of_a_single_photo_is_0():
 def test_scores_per_photo_average_to_cider_d():
     scores = metrics.score_per_photo(CAPTIONS, REFERENCES)
     assert list(scores) == list(REFERENCES)
-    assert np.mean(list(scores.values())) == pytest.approx(
-        metrics.score_captions(CAPTIONS, REFERENCES)["cider_d"]
-    )
+    assert np.mean(list(scores.values())) == pytest.approx(metrics.score_captions(CAPTIONS, REFERENCES)["cider_d"])
 
 
 def test_the_order_of_photos_changes_nothing():
@@ -196,9 +194,7 @@ def test_both_sides_are_cleaned_alike():
 def test_the_word_a_counts():
     references = ["a dog sits in a field"]
     # Words 5/6, pairs "a dog", "in a", "a field" 3/5. Without "a": words 3/4, pairs "in field" 1/3.
-    assert bleu(score_one("a dog runs in a field", *references))[:2] == pytest.approx(
-        [83.3333, 70.7107], abs=1e-3
-    )
+    assert bleu(score_one("a dog runs in a field", *references))[:2] == pytest.approx([83.3333, 70.7107], abs=1e-3)
     dropped = score_one("dog runs in field", "dog sits in field")
     assert bleu(dropped)[:2] == pytest.approx([75, 50], abs=1e-3)
 
@@ -240,9 +236,7 @@ def test_shuffled_captions_keep_none_in_place_and_lose_none():
 
 def test_a_shuffle_depends_on_the_seed_alone():
     captions = {f"{n}.jpg": f"caption {n}" for n in range(50)}
-    assert metrics.shuffle_captions(captions, 1) == metrics.shuffle_captions(
-        dict(reversed(captions.items())), 1
-    )
+    assert metrics.shuffle_captions(captions, 1) == metrics.shuffle_captions(dict(reversed(captions.items())), 1)
     assert metrics.shuffle_captions(captions, 1) != metrics.shuffle_captions(captions, 2)
 
 
@@ -254,8 +248,7 @@ def test_shuffling_collapses_cider_d():
 
 def test_the_most_common_caption_is_the_first_by_alphabet_of_equals():
     assert (
-        metrics.most_common_caption(["A dog .", "two cats", "a dog", "Two cats !", "a bird", "", ".", "!"])
-        == "a dog"
+        metrics.most_common_caption(["A dog .", "two cats", "a dog", "Two cats !", "a bird", "", ".", "!"]) == "a dog"
     )
 
 
@@ -320,9 +313,7 @@ def test_what_cannot_be_scored_is_said(captions, references, message):
     ],
 )
 def test_a_marker_left_in_is_refused_everywhere(caption, marker):
-    expected = (
-        f"but the marker {marker!r} is in it. Take start and end markers off: scored like words they add 4"
-    )
+    expected = f"but the marker {marker!r} is in it. Take start and end markers off: scored like words they add 4"
     with pytest.raises(ValueError, match=re.escape(f"for the caption of '1.jpg', {expected}")):
         score_one(caption, "a dog")
     with pytest.raises(ValueError, match=re.escape(f"for a caption of references['1.jpg'], {expected}")):
@@ -337,15 +328,11 @@ def test_an_unknown_word_in_a_reference_is_refused():
 
 
 def test_words_that_only_resemble_markers_pass():
-    assert score_one("the end of a start < of > it", "the end of a start of it")["bleu_4"] == pytest.approx(
-        100
-    )
+    assert score_one("the end of a start < of > it", "the end of a start of it")["bleu_4"] == pytest.approx(100)
 
 
 def test_pairs_for_train_captions_are_refused():
-    with pytest.raises(
-        ValueError, match=re.escape("Expected a string for a caption of train_captions. Received: (")
-    ):
+    with pytest.raises(ValueError, match=re.escape("Expected a string for a caption of train_captions. Received: (")):
         metrics.score_captions(CAPTIONS, REFERENCES, train_captions=[("1.jpg", "a dog")])
     with pytest.raises(ValueError, match="^train_captions must be a list of captions, not one caption"):
         metrics.most_common_caption("a dog")
@@ -356,9 +343,7 @@ def test_controls_say_what_they_need():
         metrics.shuffle_captions({"1.jpg": "a dog"}, 0)
     with pytest.raises(ValueError, match="^No train captions to choose from"):
         metrics.most_common_caption([" . "])
-    with pytest.raises(
-        ValueError, match="^'1.jpg' has too few captions .* at least 2.* Received: \\['a dog'\\]"
-    ):
+    with pytest.raises(ValueError, match="^'1.jpg' has too few captions .* at least 2.* Received: \\['a dog'\\]"):
         metrics.human_agreement({"1.jpg": ["a dog"]})
     with pytest.raises(ValueError, match="^references\\['1.jpg'\\] must be a list of captions"):
         metrics.human_agreement({"1.jpg": "a dog"})

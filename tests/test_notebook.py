@@ -56,9 +56,8 @@ def test_it_runs_on_300_real_photos_and_its_captioner_captions_a_photo(flickr8k_
         "CAPTIONER_EPOCHS": "4",
         "CAPTIONER_BATCH_SIZE": "64",
     }
-    subprocess.run(
-        [sys.executable, "-m", "jupyter", "execute", "--inplace", "model.ipynb"], cwd=project, env=environment, check=True
-    )
+    command = [sys.executable, "-m", "jupyter", "execute", "--inplace", "model.ipynb"]
+    subprocess.run(command, cwd=project, env=environment, check=True)
     executed = nbformat.read(project / "model.ipynb", as_version=4)
     counts = [cell.execution_count for cell in executed.cells if cell.cell_type == "code"]
     assert counts == list(range(1, len(counts) + 1))

@@ -166,16 +166,12 @@ def test_a_photo_cut_short_is_refused(suffix, tmp_path):
     whole = _encode(noise, suffix)
     path = tmp_path / "cut.jpg"
     path.write_bytes(whole[: len(whole) // 2])
-    _assert_refused(
-        path, r"^cut.jpg (is damaged or cut short \(.+\)|is not a picture that can be read: .*)\.$"
-    )
+    _assert_refused(path, r"^cut.jpg (is damaged or cut short \(.+\)|is not a picture that can be read: .*)\.$")
 
 
 def test_text_with_a_photo_s_name_is_refused(tmp_path):
     (tmp_path / "notes.jpg").write_text("not a photo")
-    _assert_refused(
-        tmp_path / "notes.jpg", "^notes.jpg is not a picture that can be read: try JPEG, PNG, WebP, GIF,"
-    )
+    _assert_refused(tmp_path / "notes.jpg", "^notes.jpg is not a picture that can be read: try JPEG, PNG, WebP, GIF,")
 
 
 def test_an_empty_file_is_refused(tmp_path):
@@ -216,14 +212,10 @@ def test_photos_are_listed_by_name_with_those_in_folders(tmp_path):
 
 
 def test_a_path_that_does_not_exist_is_named(tmp_path):
-    with pytest.raises(
-        FileNotFoundError, match=re.escape(f"There is no file or folder {tmp_path / 'gone'}.")
-    ):
+    with pytest.raises(FileNotFoundError, match=re.escape(f"There is no file or folder {tmp_path / 'gone'}.")):
         photos.list_photos([tmp_path / "gone"])
 
 
 def test_a_folder_without_photos_is_named(tmp_path):
-    with pytest.raises(
-        FileNotFoundError, match="No photos in the folder .*: expected files .jpg, .jpeg, .png"
-    ):
+    with pytest.raises(FileNotFoundError, match="No photos in the folder .*: expected files .jpg, .jpeg, .png"):
         photos.list_photos([tmp_path])

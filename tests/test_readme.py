@@ -37,3 +37,14 @@ def test_every_result_says_how_it_was_made():
         for key in ("split", "seed", "versions", "num_photos", "date", "device", "minutes"):
             assert key in report, (name, key)
         assert "captions" not in json.dumps(list(report)), name
+
+
+def test_a_result_is_kept_without_its_captions(tmp_path, monkeypatch):
+    monkeypatch.setattr(results_table, "RESULTS_DIR", tmp_path / "results")
+    report = {"data": "flickr8k", "captioner": "toy", "cider_d": 1.5, "captions": {"1.jpg": "a dog"}}
+    (tmp_path / "metrics.json").write_text(json.dumps(report | {"test": {"cider_d": 2.5, "captions": {}}}))
+    file = results_table.keep_result(tmp_path)
+    assert file == tmp_path / "results" / "flickr8k-toy.json"
+    kept = {"data": "flickr8k", "captioner": "toy", "cider_d": 1.5, "test": {"cider_d": 2.5}}
+    assert json.loads(file.read_text()) == kept
+    assert results_table.read_results() == {"toy": kept}

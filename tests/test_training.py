@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from captioner import batches, config, training
+from captioner import batches, config, inference, training
 from captioner.decoder import CaptionDecoder
 from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
 
@@ -126,6 +126,12 @@ def test_training_learns_and_writes_its_history(tmp_path):
     assert history[-1]["val_perplexity"] < 2 < history[0]["val_perplexity"]
     with open(tmp_path / "history.csv", newline="") as file:
         assert [float(row["val_loss"]) for row in csv.DictReader(file)] == [row["val_loss"] for row in history]
+    # It says of each photo what people said, and something else when it gets another photo's features.
+    captioner, features = inference.Captioner(decoder, VOCABULARY), ToyFeatures()
+    for shift, expected in ((0, 4), (1, 0)):
+        views = (np.roll(view, shift, axis=0) for view in (features.pooled, features.regions))
+        captions = [found[0].text for found in captioner.caption_features(*views)]
+        assert sum(whole.endswith(text) for whole, text in zip(PHOTOS.values(), captions, strict=True)) == expected
     # Trained attention is not constant over regions.
     inputs, _ = next(make_batches(batch_size=8).epoch(0, shuffle=False))
     scores = keras.ops.convert_to_numpy(decoder.call_with_attention(inputs)[1])

@@ -28,9 +28,7 @@ def test_words_come_by_falling_count_and_then_by_alphabet():
 
 
 def test_ids_do_not_depend_on_the_order_of_captions():
-    assert (
-        Vocabulary.from_captions(reversed(CAPTIONS), 1).words == Vocabulary.from_captions(CAPTIONS, 1).words
-    )
+    assert Vocabulary.from_captions(reversed(CAPTIONS), 1).words == Vocabulary.from_captions(CAPTIONS, 1).words
 
 
 def test_rare_words_are_left_out(vocabulary):
@@ -76,9 +74,7 @@ def test_saving_and_loading_keeps_every_id(tmp_path):
 
 
 def test_too_few_words_are_refused():
-    with pytest.raises(
-        ValueError, match="No word occurs 5 times in the captions. Give more .* Received: 6 words."
-    ):
+    with pytest.raises(ValueError, match="No word occurs 5 times in the captions. Give more .* Received: 6 words."):
         Vocabulary.from_captions(CAPTIONS, min_count=5)
     with pytest.raises(ValueError, match="No word occurs 1 times .*Received: 0 words."):
         Vocabulary.from_captions([], min_count=1)
@@ -110,9 +106,7 @@ def test_a_word_that_occurs_twice_is_refused():
 )
 def test_a_broken_file_is_refused(tmp_path, content):
     (tmp_path / "vocabulary.json").write_bytes(content)
-    with pytest.raises(
-        ValueError, match="vocabulary.json is not a vocabulary that this version can read. Train"
-    ):
+    with pytest.raises(ValueError, match="vocabulary.json is not a vocabulary that this version can read. Train"):
         Vocabulary.load(tmp_path / "vocabulary.json")
 
 

@@ -1,0 +1,111 @@
+"""From pictures to a saved captioner, on the drawn data set with the encoder `tiny`."""
+
+import json
+
+import pytest
+
+from captioner import bundle, config, datasets, download, drawings, pipeline, training
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Sends everything that is made to a folder of the test."""
+    monkeypatch.setattr(config, "ARTIFACTS_DIR", tmp_path / "artifacts")
+    monkeypatch.setattr(config, "FEATURES_DIR", tmp_path / "features")
+    monkeypatch.setattr(config, "RUNS_DIR", tmp_path / "runs")
+    return tmp_path
+
+
+def test_a_captioner_is_trained_and_saved_in_one_call(project, drawn_dir, tiny_encoder_known, capsys):
+    folder = pipeline.train_captioner(
+        drawn_dir,
+        tiny_encoder_known,
+        name="toy",
+        decoder_settings=config.DecoderConfig(units=8, embedding_size=4, attention_size=4, memory_size=8),
+        training_settings=config.TrainingConfig(epochs=2, batch_size=32, seed=7),
+    )
+    assert "Encoder: tiny, as asked for." in capsys.readouterr().out
+    assert folder == project / "artifacts" / "toy"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["split"] == "validation"
+    assert metrics["seed"] == 7
+    assert metrics["best_epoch"] in (1, 2)
+    train = datasets.read_dataset(drawn_dir, ("train",)).captions("train")
+    train_words = {word for _, text in train for word in text.split()}
+    assert set(bundle.load_captioner(folder).vocabulary.words[4:]) <= train_words
+
+
+def test_the_test_split_is_not_needed_for_training(project, drawn_dir, tiny_encoder_known, tmp_path):
+    copy = tmp_path / "data"
+    copy.mkdir()
+    for path in drawn_dir.iterdir():
+        if path.name != datasets.SPLIT_FILES["test"]:
+            (copy / path.name).symlink_to(path)
+    pipeline.train_captioner(
+        copy,
+        tiny_encoder_known,
+        decoder_settings=config.DecoderConfig(units=4, embedding_size=4, attention_size=4, memory_size=4),
+        training_settings=config.TrainingConfig(epochs=1, batch_size=64),
+    )
+
+
+def test_photos_that_cannot_be_read_are_left_out_of_training(project, drawn_dir, tiny_encoder_known, monkeypatch):
+    dataset = datasets.read_dataset(drawn_dir, ("train", "validation"))
+    broken = dataset.image_ids("train")[0]
+    stores = {}
+    from captioner import encoders, features, vocabulary
+
+    encoder = encoders.load_encoder(tiny_encoder_known)
+    for split in dataset.splits:
+        paths = dataset.photo_paths(split)
+        if split == "train":
+            paths[broken] = project / "missing.jpg"
+        stores[split] = features.extract_features(encoder, paths, progress=False)
+    assert list(stores["train"].failed) == [broken]
+    seen = []
+    monkeypatch.setattr(training, "train_decoder", lambda _, train, *__, **___: seen.append(train))
+    words = vocabulary.Vocabulary.from_captions(text for _, text in dataset.captions("train"))
+    captioner = pipeline.build_captioner(encoder, words, name="toy", settings=config.DecoderConfig(units=4))
+    pipeline.fit_captioner(captioner, dataset, stores, project / "run", settings=config.TrainingConfig())
+    [train] = seen
+    captions = sum(len(target_ids) for _, target_ids in train.epoch(0))
+    assert captions == len(dataset.captions("train")) - len(dataset.references[broken])
+
+
+@pytest.fixture
+def no_flickr8k(monkeypatch, drawn_dir, tmp_path):
+    """A machine without Flickr8k and without a network."""
+
+    def fail(*_, **__):
+        raise ConnectionError("Flickr8k could not be downloaded.")
+
+    monkeypatch.delenv(datasets.DATA_VARIABLE, raising=False)
+    monkeypatch.setattr(config, "DATA_DIR", tmp_path / "data")
+    monkeypatch.setattr(download, "download_flickr8k", fail)
+    monkeypatch.setattr(drawings, "draw_dataset", lambda: drawn_dir)
+
+
+def test_without_flickr8k_the_drawings_step_in_and_it_is_said(no_flickr8k):
+    dataset, why = pipeline.obtain_dataset("auto")
+    assert dataset.name == "drawings"
+    assert why.startswith("Data: the drawn data set, since Flickr8k cannot be had.")
+    assert "Flickr8k could not be downloaded." in why
+
+
+def test_flickr8k_by_name_is_never_replaced(no_flickr8k):
+    with pytest.raises(ConnectionError, match="Flickr8k could not be downloaded"):
+        pipeline.obtain_dataset("flickr8k")
+
+
+def test_a_mistyped_folder_is_an_error_and_no_download(no_flickr8k, monkeypatch, tmp_path):
+    monkeypatch.setenv(datasets.DATA_VARIABLE, str(tmp_path / "flikr8k"))
+    for choice in ("auto", "flickr8k", str(tmp_path / "elsewhere")):
+        with pytest.raises(FileNotFoundError, match="No data set in .*(flikr8k|elsewhere)"):
+            pipeline.obtain_dataset(choice)
+
+
+def test_a_folder_and_the_drawings_can_be_asked_for(no_flickr8k, drawn_dir):
+    assert pipeline.obtain_dataset("drawn")[0].name == "drawings"
+    dataset, why = pipeline.obtain_dataset(str(drawn_dir), num_photos=3)
+    assert why == "Data: drawings, as asked for."
+    assert {split: len(ids) for split, ids in dataset.splits.items()} == {"train": 3, "validation": 3, "test": 3}
