@@ -30,6 +30,8 @@ def build_table(results: dict[str, dict]) -> str:
     Args:
         results: Name -> content of a `metrics.json`.
     """
+    if not results:
+        return "No result is kept yet: `--keep` takes that of a captioner which the notebook made from all of Flickr8k."
     lines = ["| | split | " + " | ".join(SCORES.values()) + " |", "|---" * (len(SCORES) + 2) + "|"]
     for name, report in results.items():
         for row in (report, report.get("test")):

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+# Bytes that the server may write to one file.
+LARGEST_FILE = 100
 PROJECT = Path(__file__).resolve().parents[2]
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 CHROMIUM_OPTIONS = [
@@ -27,7 +29,7 @@ CHROMIUM_OPTIONS = [
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
 ]
-WORDS = [
+WORDS = (
     "a",
     "the",
     "dog",
@@ -43,12 +45,7 @@ WORDS = [
     "grass",
     "water",
     "snow",
-    "red",
-    "blue",
-    "black",
-    "white",
-    "two",
-]
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +59,7 @@ class Server:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory) -> Iterator[Server]:
-    """The page with its captioner, from a process that cannot write to any file."""
+    """The page with its captioner, from a process that cannot write photos to files."""
     from captioner import bundle
 
     folder = tmp_path_factory.mktemp("page")
@@ -80,8 +77,9 @@ def server(tmp_path_factory) -> Iterator[Server]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        # Files of no bytes only: whatever tries to write a photo to disk fails, and its test with it.
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+        # Whatever tries to write a photo to disk fails, and its test with it. Python's tempfile tries its folder with
+        # four bytes.
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE)),
     )
     log: list[str] = []
     threading.Thread(target=lambda: log.extend(process.stdout), daemon=True).start()
@@ -159,7 +157,7 @@ def open_page(browser, server):
         page = context.new_page()
         page.set_default_timeout(60_000)
         page.on("request", lambda request: None if is_ours(request.url, server.url) else foreign.append(request.url))
-        page.on("pageerror", errors.append)
+        page.on("pageerror", lambda error: errors.append(error))
         page.goto(server.url + query)
         page.get_by_text("Nothing to look at yet").wait_for()
         return page
