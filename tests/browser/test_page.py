@@ -145,7 +145,7 @@ def test_the_dark_theme_is_dark(open_page):
 
 
 def test_a_large_photo_never_touches_the_disk(open_page, server):
-    # The server cannot write more than 100 bytes to a file (see conftest.py), and uploads above a megabyte would go there.
+    # The server cannot write more than 100 bytes to a file (see conftest.py), where large uploads would go.
     content = make_photo(8, side=4000, format="BMP")
     assert len(content) > 40_000_000
     page = open_page()
