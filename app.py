@@ -1,5 +1,6 @@
 """The page: photos in, captions out. Start it with `streamlit run app.py`."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -26,6 +27,8 @@ def load_captioner(folder: Path, version: str):
     side = captioner.encoder.image_size
     for batch in (1, 2):  # The second shape makes the compiled functions take any batch.
         captioner.caption_photos(np.zeros((batch, side, side, 3), np.uint8))
+    # Streamlit collects garbage after every run: looking through TensorFlow each time would cost more than a caption.
+    gc.freeze()
     return captioner
 
 

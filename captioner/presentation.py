@@ -219,8 +219,7 @@ def about(folder: Path) -> str:
     """
     card = folder / "README.md"
     lines = card.read_text(encoding="utf-8").splitlines() if card.is_file() else []
-    # The page has its own title; what stands below it moves down one level.
-    body = "\n".join(f"#{line}" if line.startswith("##") else line for line in lines if not line.startswith("# "))
+    body = "\n".join(line for line in lines if not line.startswith("# "))  # The page has its own title.
     return f"{body.strip()}\n\n{_PRIVACY}"
 
 
@@ -230,6 +229,6 @@ INVITATION = """<div class="invitation">
 Photos of dogs, children, sport and the outdoors suit it best.</p>
 </div>"""
 
-_PRIVACY = """### Privacy
+_PRIVACY = """## Privacy
 Photos stay in the memory of this server while the page is open. They are not written to disk, not sent anywhere else
 and not used for training."""

@@ -162,6 +162,13 @@ def test_a_large_photo_never_touches_the_disk(open_page, server):
     expect_cards(page, {"large.bmp": caption(server, content)})
 
 
+def settle(page) -> None:
+    """Waits until nothing is being computed or faded in."""
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    page.wait_for_function("document.getAnimations().every((animation) => animation.playState != 'running')")
+    page.wait_for_timeout(500)
+
+
 @pytest.mark.parametrize("state", ["start", "result", "error"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(open_page, state, scheme):
@@ -173,6 +180,7 @@ def test_axe_finds_nothing_serious(open_page, state, scheme):
         page.get_by_text("Choose a word").wait_for()
     elif state == "error":
         drop(page, ("broken.png", b"nothing"))
+    settle(page)
     found = [
         (violation["id"], [node["html"][:200] for node in violation["nodes"]])
         for violation in axe.Axe().run(page).response["violations"]
