@@ -16,7 +16,7 @@ from captioner import config
 COLOURS = ("red", "yellow", "green", "blue", "black")
 # Many nouns and few colours, else a captioner learns which colours a noun never has: with eight nouns, six
 # colours and twelve pairs held out, a probe on `mobilenet_v2` told half of the lone unseen things' colours;
-# with these nine of ten.
+# with these three quarters or more.
 NOUNS = (
     *("star", "heart", "house", "boat", "flower"),
     *("circle", "square", "triangle", "tree", "fish"),

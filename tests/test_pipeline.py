@@ -35,20 +35,6 @@ def test_a_captioner_is_trained_and_saved_in_one_call(project, drawn_dir, tiny_e
     assert set(bundle.load_captioner(folder).vocabulary.words[4:]) <= train_words
 
 
-def test_the_test_split_is_not_needed_for_training(project, drawn_dir, tiny_encoder_known, tmp_path):
-    copy = tmp_path / "data"
-    copy.mkdir()
-    for path in drawn_dir.iterdir():
-        if path.name != datasets.SPLIT_FILES["test"]:
-            (copy / path.name).symlink_to(path)
-    pipeline.train_captioner(
-        copy,
-        tiny_encoder_known,
-        decoder_settings=config.DecoderConfig(units=4, embedding_size=4, attention_size=4, memory_size=4),
-        training_settings=config.TrainingConfig(epochs=1, batch_size=64),
-    )
-
-
 def test_photos_that_cannot_be_read_are_left_out_of_training(project, drawn_dir, tiny_encoder_known, monkeypatch):
     dataset = datasets.read_dataset(drawn_dir, ("train", "validation"))
     broken = dataset.image_ids("train")[0]

@@ -121,8 +121,8 @@ def train(run_dir, scores, *, settings=SETTINGS, decoder=None, description=None)
 
 
 def test_training_learns_and_writes_its_history(tmp_path):
-    settings = config.TrainingConfig(epochs=40, batch_size=2, learning_rate=0.02, patience=40, label_smoothing=0.0)
-    decoder, history = train(tmp_path, range(40), settings=settings, decoder=make_decoder(dropout=0.0))
+    settings = config.TrainingConfig(epochs=25, batch_size=2, learning_rate=0.03, patience=25, label_smoothing=0.0)
+    decoder, history = train(tmp_path, range(25), settings=settings, decoder=make_decoder(dropout=0.0))
     assert history[-1]["val_perplexity"] < 2 < history[0]["val_perplexity"]
     with open(tmp_path / "history.csv", newline="") as file:
         assert [float(row["val_loss"]) for row in csv.DictReader(file)] == [row["val_loss"] for row in history]
@@ -138,14 +138,21 @@ def test_training_learns_and_writes_its_history(tmp_path):
     assert scores.std(axis=-1).max() > 0.01
 
 
-def test_the_best_epoch_is_kept_not_the_last(tmp_path):
-    decoder, history = train(tmp_path, [1.0, 9.0, 2.0])
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of three epochs, the second of which was the best: its folder, decoder and history. Do not change it."""
+    folder = tmp_path_factory.mktemp("run") / "whole"
+    return folder, *train(folder, [1.0, 9.0, 2.0])
+
+
+def test_the_best_epoch_is_kept_not_the_last(finished):
+    folder, decoder, history = finished
     assert training.best_epoch(history)["epoch"] == 2
     best = make_decoder()
-    best.load_weights(tmp_path / "best.weights.h5")
+    best.load_weights(folder / "best.weights.h5")
     for got, expected in zip(decoder.get_weights(), best.get_weights(), strict=True):
         np.testing.assert_array_equal(got, expected)
-    last = keras.saving.load_model(tmp_path / "epoch-003.keras")
+    last = keras.saving.load_model(folder / "epoch-003.keras")
     assert not np.array_equal(last.get_weights()[0], decoder.get_weights()[0])
 
 
@@ -167,30 +174,36 @@ def killed_after(scores):
     raise Killed
 
 
-def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(tmp_path):
-    whole, history = train(tmp_path / "whole", [1.0, 2.0, 3.0])
+def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(finished, tmp_path):
+    _, whole, history = finished
     with pytest.raises(Killed):
-        train(tmp_path / "killed", killed_after([1.0]))
-    resumed, resumed_history = train(tmp_path / "killed", [2.0, 3.0])
+        train(tmp_path, killed_after([1.0]))
+    resumed, resumed_history = train(tmp_path, [9.0, 2.0])
     for got, expected in zip(resumed.get_weights(), whole.get_weights(), strict=True):
         np.testing.assert_allclose(got, expected, atol=1e-6)
     assert [row["loss"] for row in resumed_history] == pytest.approx([row["loss"] for row in history], abs=1e-5)
     assert int(resumed.optimizer.iterations) == int(whole.optimizer.iterations) == 3 * make_batches().num_batches
 
 
-def test_an_epoch_without_its_checkpoint_never_happened(tmp_path):
-    train(tmp_path / "two", [1.0, 2.0], settings=config.TrainingConfig(epochs=2, batch_size=2))
-    shutil.copytree(tmp_path / "two", tmp_path / "torn")
-    rows = (tmp_path / "two" / "history.csv").read_text().splitlines()
-    (tmp_path / "torn" / "history.csv").write_text("\n".join([*rows, rows[-1]]) + "\n")
-    _, history = train(tmp_path / "torn", [], settings=config.TrainingConfig(epochs=2, batch_size=2))
-    assert [row["epoch"] for row in history] == [1, 2]
+def test_an_epoch_without_its_checkpoint_never_happened(finished, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "torn")
+    file = tmp_path / "torn" / "history.csv"
+    rows = file.read_text().splitlines()
+    file.write_text("\n".join([*rows, rows[-1]]) + "\n")
+    _, history = train(tmp_path / "torn", [])
+    assert [row["epoch"] for row in history] == [1, 2, 3]
 
 
-def test_the_run_of_something_else_is_not_gone_on_with(tmp_path):
-    train(tmp_path, [1.0, 2.0, 3.0], description={"data": "one"})
+def test_the_run_of_something_else_is_not_gone_on_with(tmp_path, monkeypatch):
+    def kill(*_, **__):
+        raise Killed
+
+    monkeypatch.setattr(CaptionDecoder, "fit", kill)
+    for _ in range(2):
+        with pytest.raises(Killed):
+            train(tmp_path, [], description={"data": "one"})
     with pytest.raises(ValueError, match="holds another training run. Delete that folder or name another one"):
-        train(tmp_path, [1.0, 2.0, 3.0], description={"data": "two"})
+        train(tmp_path, [], description={"data": "two"})
 
 
 def test_the_learning_rate_warms_up_and_falls_to_its_last_fraction():
