@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from captioner import config
+from captioner import allocator, config
 
 SPLIT_CHOICES = ("validation", "test")
 
@@ -21,6 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _build_parser().parse_args(arguments)
     # TensorFlow reads this when it is imported, which the commands do when they start.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    allocator.keep_freed_memory()
     try:
         return options.run(options)
     except (OSError, ValueError) as error:
@@ -117,6 +118,19 @@ def run_train(options: argparse.Namespace) -> int:
     return 0
 
 
+def run_distill(options: argparse.Namespace) -> int:
+    """Trains the encoder `compact` to see what a larger encoder sees, or goes on with that."""
+    from captioner import datasets, distillation, supervision, targets
+
+    dataset = datasets.read_dataset(options.data, ("train", "validation"))
+    taught = supervision.Supervision(targets.prepare_targets(options.work / "targets", dataset, options.teacher))
+    settings = distillation.DistillationConfig(views=options.views, seed=options.seed)
+    run = distillation.Distillation(options.work, taught, settings)
+    run.train(progress=True)
+    print(f"The encoder is in {run.export(options.output)}.")
+    return 0
+
+
 def run_download(options: argparse.Namespace) -> int:
     """Fetches Flickr8k."""
     from captioner import download
@@ -160,18 +174,34 @@ def _build_parser() -> argparse.ArgumentParser:
 
     extract = _add_command(commands, "extract", run_extract)
     _add_data_option(extract)
-    extract.add_argument("--encoder", default="auto", help="vgg16, mobilenet_v2 or auto (default)")
+    extract.add_argument("--encoder", default="auto", help="vgg16, mobilenet_v2, compact or auto (default)")
     extract.add_argument("--regions-layer", metavar="LAYER", help="VGG16 also has block5_conv3")
     extract.add_argument("--splits", nargs="+", choices=config.SPLITS, default=list(config.SPLITS), help="default: all")
 
     train = _add_command(commands, "train", run_train)
     _add_data_option(train)
-    train.add_argument("--encoder", default="auto", help="vgg16, mobilenet_v2 or auto (default)")
+    train.add_argument("--encoder", default="auto", help="vgg16, mobilenet_v2, compact or auto (default)")
     train.add_argument("--name", help="name in artifacts/ (default: the encoder's)")
     train.add_argument("--epochs", type=_positive, default=config.TrainingConfig.epochs, metavar="N")
     train.add_argument("--seed", type=_not_negative, default=config.TrainingConfig.seed, metavar="N")
     train.add_argument("--attend-to", choices=("regions", "slots"), default=config.DecoderConfig.attend_to)
     train.add_argument("--attention", choices=("inside", "after"), default=config.DecoderConfig.attention)
+
+    distill = _add_command(commands, "distill", run_distill)
+    _add_data_option(distill)
+    distill.add_argument("--teacher", default="mobilenet_v2", help="encoder to learn from (default: mobilenet_v2)")
+    distill.add_argument("--views", type=_positive, default=500_000, metavar="N", help="photos seen (default: 500000)")
+    distill.add_argument("--seed", type=_not_negative, default=0, metavar="N")
+    distill.add_argument(
+        "--work", type=Path, default=config.DATA_DIR / "distillation", metavar="DIR", help="targets and checkpoints"
+    )
+    distill.add_argument(
+        "--output",
+        type=Path,
+        default=config.ARTIFACTS_DIR / "compact",
+        metavar="DIR",
+        help="default: artifacts/compact",
+    )
 
     download = _add_command(commands, "download", run_download)
     download.add_argument("--folder", type=Path, metavar="DIR", help="default: data/flickr8k")

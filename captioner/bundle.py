@@ -1,4 +1,4 @@
-"""A saved captioner: a folder with everything that captions need but the encoder's weights.
+"""A saved captioner: a folder with everything that captions need but the weights of a downloaded encoder.
 
 `artifacts/<name>/` holds `decoder.keras`, `vocabulary.json`, `config.json` (which encoder with which weights, how to
 search, how captions were cleaned), `metrics.json` (what was measured) and `README.md` (the model card). It is written
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import keras
 
-from captioner import captions, config, encoders
+from captioner import captions, compact, config, encoders, storage
 from captioner.decoder import CaptionDecoder
 from captioner.inference import Captioner
 from captioner.vocabulary import Vocabulary
@@ -45,6 +45,9 @@ def save_captioner(captioner: Captioner, folder: str | Path, metrics: dict) -> P
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     _without_optimizer(captioner.decoder).save(new / DECODER_FILE)
+    storage.halve_archive(new / DECODER_FILE)
+    if encoders.ENCODERS[captioner.encoder.name].shipped and captioner.encoder.weights_file:
+        shutil.copyfile(captioner.encoder.weights_file, new / compact.WEIGHTS_FILE)
     captioner.vocabulary.save(new / VOCABULARY_FILE)
     _write_json(new / CONFIG_FILE, _describe(captioner))
     _write_json(new / METRICS_FILE, metrics)
@@ -89,7 +92,9 @@ def load_captioner(folder: str | Path, *, encoder: encoders.Encoder | None = Non
         )
     wanted = settings["encoder"]
     if encoder is None:
-        encoder = encoders.load_encoder(wanted["name"], regions_layer=wanted["regions_layer"])
+        own = folder / compact.WEIGHTS_FILE
+        weights = own if own.is_file() else "imagenet"
+        encoder = encoders.load_encoder(wanted["name"], regions_layer=wanted["regions_layer"], weights=weights)
     _check_encoder(encoder, wanted, folder)
     decoding = config.DecodingConfig(**settings["decoding"])
     return Captioner(decoder, vocabulary, encoder, name=folder.name, settings=decoding)

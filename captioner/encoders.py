@@ -22,6 +22,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from captioner import compact, config
+
 WEIGHTS_VARIABLE = "CAPTIONER_WEIGHTS"
 # Raise this whenever the pixels that reach a network change: features made before must not be mixed with new ones.
 PREPROCESSING_VERSION = 1
@@ -39,18 +41,20 @@ class EncoderSpec:
         preprocess: Maps RGB pixels, float32 in 0..255, to what the network was trained on.
         pooled_layer: Layer whose output is `pooled`; the mean over `regions_layers[0]` where it is `None`.
         regions_layers: Layers that can serve as `regions`, the default first.
-        url: Keras' release of the ImageNet weights.
+        url: Keras' release of the ImageNet weights; `None` for an encoder of our own.
         image_size: Side `S` of the square photo.
         md5: What Keras says the file at `url` hashes to; `None` where it says nothing.
+        shipped: Where the weights of our own encoder lie; `None` where they must be fetched.
     """
 
     build: Callable[[], keras.Model]
     preprocess: Callable
     pooled_layer: str | None
     regions_layers: tuple[str, ...]
-    url: str
+    url: str | None
     image_size: int = 224
     md5: str | None = None
+    shipped: Path | None = None
 
 
 ENCODERS = {
@@ -69,7 +73,18 @@ ENCODERS = {
         regions_layers=("out_relu",),
         url=f"{_RELEASE}/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5",
     ),
+    "compact": EncoderSpec(
+        build=compact.build_network,
+        preprocess=compact.preprocess,
+        pooled_layer=None,
+        regions_layers=(compact.GRID_LAYER,),
+        url=None,
+        image_size=compact.CompactConfig.image_size,
+        shipped=config.PROJECT_DIR / "artifacts" / "compact" / compact.WEIGHTS_FILE,
+    ),
 }
+# What "auto" tries, the best first.
+AUTO = ("vgg16", "mobilenet_v2")
 
 
 class Encoder:
@@ -81,12 +96,14 @@ class Encoder:
         image_size: Side `S` of the photos it takes.
         pooled_size, num_regions, region_size: `P`, `R` and `D`.
         fingerprint: Digest of the weights; equal weights give equal fingerprints, whatever file they came from.
+        weights_file: Where the weights came from; `None` for random ones.
     """
 
-    def __init__(self, name: str, network: keras.Model, regions_layer: str):
+    def __init__(self, name: str, network: keras.Model, regions_layer: str, weights_file: Path | None = None):
         spec = ENCODERS[name]
         self.name = name
         self.regions_layer = regions_layer
+        self.weights_file = weights_file
         self.image_size = spec.image_size
         self.fingerprint = _fingerprint(network)
         self.model = _two_views(spec, network, regions_layer)
@@ -152,11 +169,11 @@ def load_encoder(name: str, *, regions_layer: str | None = None, weights: str | 
                 f"{path} does not hold the weights of {name}. Remove it, so that it is fetched again, or put the "
                 f"right file there. Received: {str(error).splitlines()[0][:120]}"
             ) from None
-    return Encoder(name, network, regions_layer)
+    return Encoder(name, network, regions_layer, path)
 
 
 def find_weights(name: str, path: str | Path | None = None) -> Path:
-    """Returns the file with an encoder's ImageNet weights: given, in `CAPTIONER_WEIGHTS`, or Keras' own.
+    """Returns the file with an encoder's weights: given, shipped, in `CAPTIONER_WEIGHTS`, or Keras' own.
 
     Args:
         name: One of `ENCODERS`.
@@ -173,6 +190,13 @@ def find_weights(name: str, path: str | Path | None = None) -> Path:
                 f"No weights of {name} at {file}. Name the file, or a folder that holds {file_name}."
             )
         return file
+    shipped = ENCODERS[name].shipped
+    if shipped:
+        if not shipped.is_file():
+            raise FileNotFoundError(
+                f"The weights of {name} are not at {shipped}. Train them: python -m captioner distill."
+            )
+        return shipped
     folder = os.environ.get(WEIGHTS_VARIABLE)
     ours = Path(folder).expanduser() / file_name if folder else None
     url = ENCODERS[name].url
@@ -204,17 +228,13 @@ def choose_encoder(name: str = "auto") -> tuple[str, str]:
     if name != "auto":
         return name, f"Encoder: {name}, as asked for."
     reasons = []
-    for candidate in ENCODERS:
+    for candidate in AUTO:
         try:
             path = find_weights(candidate)
         except FileNotFoundError as error:
             reasons.append(str(error))
         else:
-            why = (
-                "the first choice"
-                if not reasons
-                else f"since {', '.join(list(ENCODERS)[: len(reasons)])} had no weights"
-            )
+            why = "the first choice" if not reasons else f"since {', '.join(AUTO[: len(reasons)])} had no weights"
             return candidate, f"Encoder: {candidate}, {why} ({path.name})."
     raise FileNotFoundError(reasons[-1])
 

@@ -6,7 +6,19 @@ from pathlib import Path
 
 import keras
 
-from captioner import batches, bundle, config, datasets, download, drawings, encoders, evaluation, features, training
+from captioner import (
+    batches,
+    bundle,
+    config,
+    datasets,
+    download,
+    drawings,
+    encoders,
+    evaluation,
+    features,
+    storage,
+    training,
+)
 from captioner.decoder import CaptionDecoder
 from captioner.encoders import Encoder
 from captioner.inference import Captioner
@@ -71,7 +83,7 @@ def train_captioner(
     Args:
         data: Folder of the data set, as for `captioner.datasets.find_dataset`.
         encoder_name: An encoder, or `"auto"`.
-        name: Name in `artifacts/`, by default the encoder's.
+        name: Name in `artifacts/`, by default that of `name_captioner`.
         decoder_settings: Shape of the decoder.
         training_settings: How to train.
 
@@ -86,11 +98,17 @@ def train_captioner(
     stores = {split: features.extract_features(encoder, dataset.photo_paths(split)) for split in dataset.splits}
     keras.utils.set_random_seed(settings.seed)
     vocabulary = Vocabulary.from_captions(text for _, text in dataset.captions("train"))
-    captioner = build_captioner(encoder, vocabulary, name=name or encoder_name, settings=decoder_settings)
+    name = name or name_captioner(encoder_name, dataset)
+    captioner = build_captioner(encoder, vocabulary, name=name, settings=decoder_settings)
     history = fit_captioner(captioner, dataset, stores, config.RUNS_DIR / captioner.name, settings=settings)
     report = evaluation.evaluate_captioner(captioner, dataset, stores["validation"], "validation")
     report |= {"seed": settings.seed, "best_epoch": training.best_epoch(history)["epoch"]}
     return bundle.save_captioner(captioner, config.ARTIFACTS_DIR / captioner.name, report)
+
+
+def name_captioner(encoder_name: str, dataset: datasets.CaptionDataset) -> str:
+    """Returns the encoder's name, and behind it that of the data set where it is not Flickr8k."""
+    return encoder_name if dataset.name == "flickr8k" else f"{encoder_name}-{dataset.name}"
 
 
 def build_captioner(
@@ -139,7 +157,7 @@ def fit_captioner(
         for split in pairs
     )
     references = {i: dataset.references[i] for i in dict(pairs["validation"])}
-    return training.train_decoder(
+    history = training.train_decoder(
         captioner.decoder,
         train,
         validation,
@@ -151,3 +169,6 @@ def fit_captioner(
         | {"data": dataset.name, "captions": len(pairs["train"]), "encoder": captioner.encoder.fingerprint},
         verbose=verbose,
     )
+    # Now, so that what is measured from here on is what is saved.
+    storage.round_kernels(captioner.decoder)
+    return history

@@ -60,6 +60,17 @@ def _register_tiny_encoder(monkeypatch: pytest.MonkeyPatch, weights: Path) -> No
     monkeypatch.setenv(encoders.WEIGHTS_VARIABLE, str(weights))
 
 
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Sends everything that is made to a folder of the test."""
+    from captioner import config
+
+    monkeypatch.setattr(config, "ARTIFACTS_DIR", tmp_path / "artifacts")
+    monkeypatch.setattr(config, "FEATURES_DIR", tmp_path / "features")
+    monkeypatch.setattr(config, "RUNS_DIR", tmp_path / "runs")
+    return tmp_path
+
+
 def _build_tiny_captioner(encoder=None, *, seed: int = 3, end_bias: float = 9.0, **decoder_settings):
     """Makes a captioner of wide random weights, so that different photos get different captions."""
     import numpy as np

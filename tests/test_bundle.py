@@ -60,6 +60,19 @@ def test_a_saved_captioner_is_five_files_of_json_text_and_arrays(tiny_bundle):
         assert b"__lambda__" not in archive.read("config.json")
 
 
+def test_a_captioner_of_our_own_encoder_carries_its_weights(build_captioner, tiny_captioner, tmp_path, monkeypatch):
+    encoder = tiny_captioner.encoder
+    spec = dataclasses.replace(encoders.ENCODERS["tiny"], shipped=tmp_path / "not there.h5")
+    monkeypatch.setitem(encoders.ENCODERS, "tiny", spec)
+    folder = bundle.save_captioner(tiny_captioner, tmp_path / "own", {})
+    assert (folder / "encoder.weights.h5").read_bytes() == encoder.weights_file.read_bytes()
+    loaded = bundle.load_captioner(folder)
+    assert loaded.encoder.fingerprint == encoder.fingerprint
+    # Saved once more in its own place, which is then moved aside, it still has them.
+    bundle.save_captioner(loaded, folder, {})
+    assert bundle.load_captioner(folder).encoder.fingerprint == encoder.fingerprint
+
+
 def test_the_optimizer_is_not_saved(build_captioner, tiny_captioner, tmp_path):
     captioner = build_captioner(tiny_captioner.encoder)
     captioner.decoder.compile(optimizer="adam", loss="mse")

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import pytest
 
-from captioner import encoders
+from captioner import compact, encoders
 
 # Read once: tests change the variable.
 _WEIGHTS_DIR = os.environ.get(encoders.WEIGHTS_VARIABLE)
@@ -211,7 +211,8 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.delenv(encoders.WEIGHTS_VARIABLE, raising=False)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     for name, spec in list(encoders.ENCODERS.items()):
-        set_address(monkeypatch, name, f"{NOWHERE}/{Path(spec.url).name}")
+        if spec.url:
+            set_address(monkeypatch, name, f"{NOWHERE}/{Path(spec.url).name}")
     folder = tmp_path / "keras" / "models"
     folder.mkdir(parents=True)
     return folder
@@ -405,35 +406,53 @@ def test_unknown_encoders_and_layers_are_refused():
 
 
 @pytest.fixture
-def two_encoders(cache, tmp_path, monkeypatch):
-    """Leaves VGG16 and MobileNetV2 to choose from; returns a folder for their weights, still empty."""
-    specs = {name: encoders.ENCODERS[name] for name in ("vgg16", "mobilenet_v2")}
-    monkeypatch.setattr(encoders, "ENCODERS", specs)
+def shipped(cache, tmp_path, monkeypatch):
+    """Where the weights of `compact` are expected, not yet there; nor are those of any other encoder."""
+    file = tmp_path / "shipped.weights.h5"
+    monkeypatch.setitem(encoders.ENCODERS, "compact", dataclasses.replace(encoders.ENCODERS["compact"], shipped=file))
     monkeypatch.setenv(encoders.WEIGHTS_VARIABLE, str(tmp_path))
-    return tmp_path
+    return file
 
 
-def test_auto_takes_vgg16_where_its_weights_are(two_encoders):
+def test_auto_takes_vgg16_where_its_weights_are(shipped, tmp_path):
     for name in ("vgg16", "mobilenet_v2"):
-        (two_encoders / f"{name}_imagenet.weights.h5").touch()
+        (tmp_path / f"{name}_imagenet.weights.h5").touch()
     assert encoders.choose_encoder("auto") == (
         "vgg16",
         "Encoder: vgg16, the first choice (vgg16_imagenet.weights.h5).",
     )
 
 
-def test_auto_takes_the_next_where_vgg16_has_no_weights_and_says_so(two_encoders):
-    (two_encoders / "mobilenet_v2_imagenet.weights.h5").touch()
+def test_auto_takes_the_next_where_vgg16_has_no_weights_and_says_so(shipped, tmp_path):
+    (tmp_path / "mobilenet_v2_imagenet.weights.h5").touch()
     assert encoders.choose_encoder() == (
         "mobilenet_v2",
         "Encoder: mobilenet_v2, since vgg16 had no weights (mobilenet_v2_imagenet.weights.h5).",
     )
 
 
-def test_auto_without_any_weights_says_what_to_do(two_encoders):
+def test_auto_without_any_weights_says_what_to_do(shipped):
     with pytest.raises(FileNotFoundError, match=r"The ImageNet weights of .* cannot be had\. Tried: .* set CAPTIONER"):
         encoders.choose_encoder("auto")
 
 
-def test_an_encoder_that_is_asked_for_is_taken(two_encoders):
+def test_compact_without_its_weights_says_how_to_make_them(shipped):
+    with pytest.raises(FileNotFoundError, match=r"compact are not at .*shipped\.weights\.h5\. Train them: python -m"):
+        encoders.load_encoder("compact")
+
+
+def test_compact_is_loaded_from_what_is_shipped(shipped):
+    network = encoders.ENCODERS["compact"].build()
+    compact.save_weights(network, shipped.parent / "made", {}).rename(shipped)
+    encoder = encoders.load_encoder("compact")
+    assert encoder.weights_file == shipped
+    assert (encoder.image_size, encoder.num_regions) == (112, 49)
+    photos = np.random.default_rng(0).integers(0, 256, (2, 112, 112, 3), dtype=np.uint8)
+    pooled, regions = encoder.encode(photos)
+    expected = np.asarray(network(photos / np.float32(127.5) - 1)).reshape(2, 49, -1)
+    np.testing.assert_allclose(regions, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(pooled, expected.mean(axis=1), rtol=1e-4, atol=1e-4)
+
+
+def test_an_encoder_that_is_asked_for_is_taken(shipped):
     assert encoders.choose_encoder("vgg16") == ("vgg16", "Encoder: vgg16, as asked for.")

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from captioner import __main__ as command_line
@@ -410,6 +411,23 @@ def test_train_makes_a_captioner_that_captions_without_reading_the_test_split(
     photo = next((data / "Images").iterdir())
     assert run("caption", photo, "--captioner", tmp_path / "artifacts" / "mine") == 0
     assert str(photo) in capsys.readouterr().out
+
+
+def test_distill_trains_and_exports_the_compact_encoder(data, project, tiny_encoder_known, capsys, monkeypatch):
+    from captioner import compact, distillation, targets
+
+    classifier = np.ones((5, 7), np.float32), np.zeros(7, np.float32)
+    monkeypatch.setattr(targets, "_read_classifier", lambda _: classifier)
+    small = targets.TargetsConfig(photo_size=16, num_crops=1, num_components=3, min_photos=1)
+    monkeypatch.setattr(targets, "TargetsConfig", lambda: small)
+    toy = compact.CompactConfig(image_size=16, stem_size=4, widths=(8,), depths=(1,))
+    monkeypatch.setattr(distillation.compact, "CompactConfig", lambda: toy)
+    arguments = ["--data", data, "--teacher", "tiny", "--work", project / "work", "--output", project / "out"]
+    assert run("distill", *arguments, "--views", 64) == 0
+    assert f"The encoder is in {project / 'out' / 'encoder.weights.h5'}." in capsys.readouterr().out
+    facts = json.loads((project / "out" / "encoder.json").read_text())
+    assert (facts["teacher"], facts["views"]) == ("tiny", 64)
+    assert 0 <= facts["validation"]["word_precision"] <= 1
 
 
 def test_download_says_where_the_data_set_is_and_why_it_failed(tmp_path, capsys, monkeypatch):

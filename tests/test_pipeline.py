@@ -1,19 +1,11 @@
 """From pictures to a saved captioner, on the drawn data set with the encoder `tiny`."""
 
+import dataclasses
 import json
 
 import pytest
 
 from captioner import bundle, config, datasets, download, drawings, pipeline, training
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    """Sends everything that is made to a folder of the test."""
-    monkeypatch.setattr(config, "ARTIFACTS_DIR", tmp_path / "artifacts")
-    monkeypatch.setattr(config, "FEATURES_DIR", tmp_path / "features")
-    monkeypatch.setattr(config, "RUNS_DIR", tmp_path / "runs")
-    return tmp_path
 
 
 def test_a_captioner_is_trained_and_saved_in_one_call(project, drawn_dir, tiny_encoder_known, capsys):
@@ -95,3 +87,9 @@ def test_a_folder_and_the_drawings_can_be_asked_for(no_flickr8k, drawn_dir):
     dataset, why = pipeline.obtain_dataset(str(drawn_dir), num_photos=3)
     assert why == "Data: drawings, as asked for."
     assert {split: len(ids) for split, ids in dataset.splits.items()} == {"train": 3, "validation": 3, "test": 3}
+
+
+def test_a_captioner_is_named_after_its_encoder_and_data_other_than_flickr8k(drawn_dir):
+    dataset = datasets.read_dataset(drawn_dir)
+    assert pipeline.name_captioner("compact", dataset) == f"compact-{dataset.name}"
+    assert pipeline.name_captioner("compact", dataclasses.replace(dataset, name="flickr8k")) == "compact"
