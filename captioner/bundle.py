@@ -46,7 +46,7 @@ def save_captioner(captioner: Captioner, folder: str | Path, metrics: dict) -> P
     new.mkdir(parents=True)
     _without_optimizer(captioner.decoder).save(new / DECODER_FILE)
     storage.halve_archive(new / DECODER_FILE)
-    if encoders.ENCODERS[captioner.encoder.name].shipped and captioner.encoder.weights_file:
+    if captioner.encoder.is_ours and captioner.encoder.weights_file:
         shutil.copyfile(captioner.encoder.weights_file, new / compact.WEIGHTS_FILE)
     captioner.vocabulary.save(new / VOCABULARY_FILE)
     _write_json(new / CONFIG_FILE, _describe(captioner))

@@ -97,6 +97,7 @@ class Encoder:
         pooled_size, num_regions, region_size: `P`, `R` and `D`.
         fingerprint: Digest of the weights; equal weights give equal fingerprints, whatever file they came from.
         weights_file: Where the weights came from; `None` for random ones.
+        is_ours: Whether the weights are the project's own, so that a captioner carries them with it.
     """
 
     def __init__(self, name: str, network: keras.Model, regions_layer: str, weights_file: Path | None = None):
@@ -104,6 +105,7 @@ class Encoder:
         self.name = name
         self.regions_layer = regions_layer
         self.weights_file = weights_file
+        self.is_ours = spec.shipped is not None
         self.image_size = spec.image_size
         self.fingerprint = _fingerprint(network)
         self.model = _two_views(spec, network, regions_layer)
