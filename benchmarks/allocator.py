@@ -1,4 +1,4 @@
-"""Measures what `captioner.allocator` is worth: the same training steps in two processes, with and without it.
+"""Measures what `captioner.startup.keep_freed_memory` is worth: the same training steps with and without it.
 
     python benchmarks/allocator.py [--steps N] [--write]
 
@@ -23,9 +23,9 @@ BATCH, WORDS, VOCABULARY, POOLED, REGIONS, REGION_SIZE = 128, 12, 2_500, 1_280, 
 def measure_steps(num_steps: int, keep: bool) -> list[float]:
     """Returns the seconds of each training step, the first two, which trace and warm up, left out."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from captioner import allocator, config
+    from captioner import config, startup
 
-    if keep and not allocator.keep_freed_memory():
+    if keep and not startup.keep_freed_memory():
         raise OSError("This C library cannot be told to keep freed memory, so there is nothing to compare.")
     import keras
     import numpy as np

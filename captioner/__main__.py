@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from captioner import allocator, config
+from captioner import config, startup
 
 SPLIT_CHOICES = ("validation", "test")
 
@@ -19,9 +19,8 @@ SPLIT_CHOICES = ("validation", "test")
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     options = _build_parser().parse_args(arguments)
-    # TensorFlow reads this when it is imported, which the commands do when they start.
+    # TensorFlow reads this when it is imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    allocator.keep_freed_memory()
     try:
         return options.run(options)
     except (OSError, ValueError) as error:
@@ -56,10 +55,11 @@ def run_caption(options: argparse.Namespace) -> int:
 
 def run_evaluate(options: argparse.Namespace) -> int:
     """Captions one split and scores the captions."""
-    from captioner import evaluation, features
-
     _check_output(options.output)
     dataset = _read_split(options.data, options.split)
+    _start_tensorflow()
+    from captioner import evaluation, features
+
     captioner = _load_captioner(options.captioner)
     store = features.extract_features(captioner.encoder, dataset.photo_paths(options.split))
     report = evaluation.evaluate_captioner(captioner, dataset, store, options.split, num_beams=options.num_beams)
@@ -91,6 +91,7 @@ def run_score(options: argparse.Namespace) -> int:
 
 def run_extract(options: argparse.Namespace) -> int:
     """Encodes the photos of a data set into the feature cache."""
+    _start_tensorflow()
     from captioner import datasets, encoders, features
 
     name, why = encoders.choose_encoder(options.encoder)
@@ -107,6 +108,7 @@ def run_extract(options: argparse.Namespace) -> int:
 
 def run_train(options: argparse.Namespace) -> int:
     """Trains a captioner from photos to `artifacts/<name>`, as the notebook does."""
+    _start_tensorflow()
     from captioner import pipeline
 
     decoder = config.DecoderConfig(attend_to=options.attend_to, attention=options.attention)
@@ -120,6 +122,7 @@ def run_train(options: argparse.Namespace) -> int:
 
 def run_distill(options: argparse.Namespace) -> int:
     """Trains the encoder `compact` to see what a larger encoder sees, or goes on with that."""
+    _start_tensorflow()
     from captioner import datasets, distillation, supervision, targets
 
     dataset = datasets.read_dataset(options.data, ("train", "validation"))
@@ -238,7 +241,14 @@ def _not_negative(text: str) -> int:
     return int(text)
 
 
+def _start_tensorflow() -> None:
+    # Not for every command: it takes seconds, and a mistake is better told at once.
+    startup.keep_freed_memory()
+    startup.import_quietly()
+
+
 def _load_captioner(folder: Path | None):
+    _start_tensorflow()
     from captioner import bundle
 
     # Keras prints to the screen when it fetches weights; there only captions and scores belong.
