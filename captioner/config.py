@@ -40,7 +40,7 @@ class DecoderConfig:
     embedding_size: int = 256
     attention_size: int = 256
     # Width of one projected region: what the context vector holds.
-    memory_size: int = 256
+    memory_size: int = 512
     # Only for attend_to="slots".
     num_slots: int = 16
     # 30,000 captions are few for eight million weights.
@@ -61,7 +61,7 @@ class DecoderConfig:
 class TrainingConfig:
     """How a decoder is trained, see `captioner.training`."""
 
-    epochs: int = 7
+    epochs: int = 8
     batch_size: int = 128
     learning_rate: float = 1e-3
     # The cosine ends here instead of at 0, so that the last epoch still learns.
@@ -69,7 +69,7 @@ class TrainingConfig:
     warmup_steps: int = 200
     weight_decay: float = 1e-3
     clip_norm: float = 5.0
-    label_smoothing: float = 0.0
+    label_smoothing: float = 0.1
     # Epochs without a better free-running validation CIDEr-D before training stops.
     patience: int = 4
     # Longer captions are cut for training: 22 words are the 99th percentile of Flickr8k's train captions.
@@ -84,7 +84,8 @@ class DecodingConfig:
     # Published sweeps on Flickr8k peak at 3 to 5 beams.
     num_beams: int = 3
     max_length: int = 22
-    # Scores are divided by length ** length_penalty; 0 favours short captions, 1 is the mean per word.
+    # Scores are divided by length ** length_penalty; 0 favours short captions, 1 is the mean per word. Of 0, 0.4, 0.7,
+    # 1 and 1.3, this gave Flickr8k's validation captions the highest CIDEr-D.
     length_penalty: float = 1.0
 
 

@@ -109,8 +109,7 @@ class CaptionDecoder(keras.Model):
         self.pooled_norm = norm(name="pooled_norm")
         self.global_token = dense(settings.memory_size, activation="relu", name="global_token")
         if settings.attend_to == "regions":
-            # Over the whole photo: a region stays as strong beside the others as the encoder found it.
-            self.region_norm = norm(axis=(1, 2), name="region_norm")
+            self.region_norm = norm(name="region_norm")
             self.region_tokens = dense(settings.memory_size, activation="relu", name="region_tokens")
             self.num_tokens = num_regions + 1
         else:
