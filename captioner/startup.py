@@ -13,8 +13,8 @@ def keep_freed_memory() -> bool:
     """Tells the C library to keep freed memory instead of giving it back to the kernel.
 
     Every operation of TensorFlow allocates arrays of many megabytes and frees them at once. The C library of Linux
-    maps each such block anew, and the kernel clears its pages one fault at a time: nearly half of a training step on
-    two cores, see `benchmarks/allocator.py`. Call this before TensorFlow starts its threads.
+    maps each large block anew, and the kernel clears its pages one fault at a time. Call this before TensorFlow starts
+    its threads.
 
     Returns:
         Whether it did so; it is glibc alone that can be told.
