@@ -57,10 +57,9 @@ def run_evaluate(options: argparse.Namespace) -> int:
     """Captions one split and scores the captions."""
     _check_output(options.output)
     dataset = _read_split(options.data, options.split)
-    _start_tensorflow()
+    captioner = _load_captioner(options.captioner)
     from captioner import evaluation, features
 
-    captioner = _load_captioner(options.captioner)
     store = features.extract_features(captioner.encoder, dataset.photo_paths(options.split))
     report = evaluation.evaluate_captioner(captioner, dataset, store, options.split, num_beams=options.num_beams)
     if store.failed:
@@ -127,7 +126,8 @@ def run_distill(options: argparse.Namespace) -> int:
 
     dataset = datasets.read_dataset(options.data, ("train", "validation"))
     taught = supervision.Supervision(targets.prepare_targets(options.work / "targets", dataset, options.teacher))
-    settings = distillation.DistillationConfig(views=options.views, seed=options.seed)
+    views = {} if options.views is None else {"views": options.views}
+    settings = distillation.DistillationConfig(seed=options.seed, **views)
     run = distillation.Distillation(options.work, taught, settings)
     run.train(progress=True)
     print(f"The encoder is in {run.export(options.output)}.")
@@ -184,7 +184,7 @@ def _build_parser() -> argparse.ArgumentParser:
     train = _add_command(commands, "train", run_train)
     _add_data_option(train)
     train.add_argument("--encoder", default="auto", help="vgg16, mobilenet_v2, compact or auto (default)")
-    train.add_argument("--name", help="name in artifacts/ (default: the encoder's)")
+    train.add_argument("--name", help="name in artifacts/ (default: the encoder's, and that of other data)")
     train.add_argument("--epochs", type=_positive, default=config.TrainingConfig.epochs, metavar="N")
     train.add_argument("--seed", type=_not_negative, default=config.TrainingConfig.seed, metavar="N")
     train.add_argument("--attend-to", choices=("regions", "slots"), default=config.DecoderConfig.attend_to)
@@ -193,7 +193,7 @@ def _build_parser() -> argparse.ArgumentParser:
     distill = _add_command(commands, "distill", run_distill)
     _add_data_option(distill)
     distill.add_argument("--teacher", default="mobilenet_v2", help="encoder to learn from (default: mobilenet_v2)")
-    distill.add_argument("--views", type=_positive, default=500_000, metavar="N", help="photos seen (default: 500000)")
+    distill.add_argument("--views", type=_positive, metavar="N", help="how many photos it sees in all")
     distill.add_argument("--seed", type=_not_negative, default=0, metavar="N")
     distill.add_argument(
         "--work", type=Path, default=config.DATA_DIR / "distillation", metavar="DIR", help="targets and checkpoints"
