@@ -42,7 +42,7 @@ class TargetsConfig:
     # Photos are kept larger than the student sees them, so that a crop keeps its detail.
     photo_size: int = 160
     # Crops of each train photo that the teacher looks at; each costs as much as a photo.
-    num_crops: int = 3
+    num_crops: int = 7
     # Smallest side of these crops.
     min_crop: float = 0.55
     # Components kept of each region and of the pooled vector. A linear probe names the words of validation photos
