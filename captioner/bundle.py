@@ -48,6 +48,9 @@ def save_captioner(captioner: Captioner, folder: str | Path, metrics: dict) -> P
     storage.halve_archive(new / DECODER_FILE)
     if captioner.encoder.is_ours and captioner.encoder.weights_file:
         shutil.copyfile(captioner.encoder.weights_file, new / compact.WEIGHTS_FILE)
+        description = captioner.encoder.weights_file.with_name(compact.DESCRIPTION_FILE)
+        if description.is_file():
+            shutil.copyfile(description, new / compact.DESCRIPTION_FILE)
     captioner.vocabulary.save(new / VOCABULARY_FILE)
     _write_json(new / CONFIG_FILE, _describe(captioner))
     _write_json(new / METRICS_FILE, metrics)

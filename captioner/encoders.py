@@ -83,8 +83,8 @@ ENCODERS = {
         shipped=config.PROJECT_DIR / "artifacts" / "compact" / compact.WEIGHTS_FILE,
     ),
 }
-# What "auto" tries, the best first.
-AUTO = ("vgg16", "mobilenet_v2")
+# What "auto" tries: the encoder of record, then the one that needs no download.
+AUTO = ("vgg16", "compact")
 
 
 class Encoder:
@@ -214,7 +214,8 @@ def find_weights(name: str, path: str | Path | None = None) -> Path:
         raise FileNotFoundError(
             f"The ImageNet weights of {name} cannot be had. Tried: {WEIGHTS_VARIABLE} ({ours or 'not set'}), "
             f"Keras' cache ({caches[0]}), and the download ({reason}). Put {Path(url).name} from {url} into "
-            f"{caches[0]}, or name it {file_name} in a folder and set {WEIGHTS_VARIABLE} to that folder."
+            f"{caches[0]}, or name it {file_name} in a folder and set {WEIGHTS_VARIABLE} to that folder. Meanwhile the "
+            f"encoder compact is there, which needs no download."
         ) from error
 
 

@@ -415,24 +415,32 @@ def shipped(cache, tmp_path, monkeypatch):
 
 
 def test_auto_takes_vgg16_where_its_weights_are(shipped, tmp_path):
-    for name in ("vgg16", "mobilenet_v2"):
-        (tmp_path / f"{name}_imagenet.weights.h5").touch()
+    shipped.touch()
+    (tmp_path / "vgg16_imagenet.weights.h5").touch()
     assert encoders.choose_encoder("auto") == (
         "vgg16",
         "Encoder: vgg16, the first choice (vgg16_imagenet.weights.h5).",
     )
 
 
-def test_auto_takes_the_next_where_vgg16_has_no_weights_and_says_so(shipped, tmp_path):
-    (tmp_path / "mobilenet_v2_imagenet.weights.h5").touch()
+def test_auto_takes_compact_where_vgg16_has_no_weights_and_says_so(shipped):
+    shipped.touch()
     assert encoders.choose_encoder() == (
-        "mobilenet_v2",
-        "Encoder: mobilenet_v2, since vgg16 had no weights (mobilenet_v2_imagenet.weights.h5).",
+        "compact",
+        "Encoder: compact, since vgg16 had no weights (shipped.weights.h5).",
     )
 
 
+def test_vgg16_without_weights_says_what_was_tried_and_what_is_there_meanwhile(shipped):
+    message = (
+        r"weights of vgg16 cannot be had\. Tried: .* Put vgg16_.*\.h5 from .* Meanwhile the encoder compact is there"
+    )
+    with pytest.raises(FileNotFoundError, match=message):
+        encoders.load_encoder("vgg16")
+
+
 def test_auto_without_any_weights_says_what_to_do(shipped):
-    with pytest.raises(FileNotFoundError, match=r"The ImageNet weights of .* cannot be had\. Tried: .* set CAPTIONER"):
+    with pytest.raises(FileNotFoundError, match=r"weights of compact are not at .* Train them: python -m captioner"):
         encoders.choose_encoder("auto")
 
 
