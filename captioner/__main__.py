@@ -127,7 +127,8 @@ def run_distill(options: argparse.Namespace) -> int:
     dataset = datasets.read_dataset(options.data, ("train", "validation"))
     taught = supervision.Supervision(targets.prepare_targets(options.work / "targets", dataset, options.teacher))
     views = {} if options.views is None else {"views": options.views}
-    settings = distillation.DistillationConfig(seed=options.seed, **views)
+    teacher_weight = 0.0 if options.without_teacher else distillation.DistillationConfig.teacher_weight
+    settings = distillation.DistillationConfig(seed=options.seed, teacher_weight=teacher_weight, **views)
     run = distillation.Distillation(options.work, taught, settings)
     run.train(progress=True)
     print(f"The encoder is in {run.export(options.output)}.")
@@ -193,6 +194,9 @@ def _build_parser() -> argparse.ArgumentParser:
     distill = _add_command(commands, "distill", run_distill)
     _add_data_option(distill)
     distill.add_argument("--teacher", default="mobilenet_v2", help="encoder to learn from (default: mobilenet_v2)")
+    distill.add_argument(
+        "--without-teacher", action="store_true", help="learn from the captions' words alone, for comparison"
+    )
     distill.add_argument("--views", type=_positive, metavar="N", help="how many photos it sees in all")
     distill.add_argument("--seed", type=_not_negative, default=0, metavar="N")
     distill.add_argument(

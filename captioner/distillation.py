@@ -52,6 +52,8 @@ class DistillationConfig:
     # Parts keep at least this share of each side, beyond which the teacher would see them differently.
     min_side: float = 0.85
     color_jitter: float = 0.25
+    # 0 leaves the teacher out: a student that has the captions' words alone, to show what a teacher is worth.
+    teacher_weight: float = 1.0
     class_weight: float = 0.1
     word_weight: float = 0.1
     seed: int = 0
@@ -174,7 +176,8 @@ class Distillation:
         with tf.GradientTape() as tape:
             predicted = self.student(compact.preprocess(pixels), training=True)
             losses = self.taught.losses(predicted, seen, pooled, words)
-            weights = (1.0, 1.0, self.options.class_weight, self.options.word_weight)
+            taught = self.options.teacher_weight
+            weights = (taught, taught, taught * self.options.class_weight, self.options.word_weight)
             total = tf.add_n([weight * loss for weight, loss in zip(weights, losses, strict=True)])
         variables = self.student.trainable_variables
         self.optimizer.apply_gradients(zip(tape.gradient(total, variables), variables, strict=True))
@@ -201,7 +204,8 @@ class Distillation:
         network = compact.build_network(self.architecture)
         for layer in network.layers:
             layer.set_weights(self.average.get_layer(layer.name).get_weights())
-        facts = {"architecture": dataclasses.asdict(self.architecture), "teacher": self.taught.teacher}
+        teacher = self.taught.teacher if self.options.teacher_weight else None
+        facts = {"architecture": dataclasses.asdict(self.architecture), "teacher": teacher}
         return compact.save_weights(network, folder, facts | {"views": self.views, "validation": self.judge()})
 
     def save(self) -> None:

@@ -39,6 +39,15 @@ def test_training_brings_every_loss_down(tmp_path, toy_targets):
     assert run.judge()["map_explained"] > max(before["map_explained"], 0.2)
 
 
+def test_without_a_teacher_only_the_words_are_learnt(tmp_path, toy_targets):
+    run = start(tmp_path / "run", toy_targets, views=400, teacher_weight=0.0)
+    heads = {name: run.student.get_layer(f"head_{name}").kernel.numpy() for name in ("map", "pooled", "words")}
+    losses = np.array([float(run.step()[3]) for _ in range(60)])
+    assert losses[-20:].mean() < 0.9 * losses[:4].mean()
+    moved = {name: np.abs(run.student.get_layer(f"head_{name}").kernel - old).max() for name, old in heads.items()}
+    assert moved["map"] == moved["pooled"] == 0 < moved["words"]
+
+
 def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, toy_targets):
     whole = start(tmp_path / "whole", toy_targets)
     whole.train(until=40)
