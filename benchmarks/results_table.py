@@ -1,18 +1,17 @@
 """Keeps results and prints the README's table of them, or writes it there.
 
-    python benchmarks/results_table.py [--keep artifacts/NAME] [--write]
+    python -m benchmarks.results_table [--keep artifacts/NAME] [--write]
 
 A result, `artifacts/results/<data>-<name>.json`, is the `metrics.json` that `model.ipynb` wrote for a captioner,
 without the captions.
 """
 
 import argparse
-import json
 from pathlib import Path
 
-PROJECT_DIR = Path(__file__).resolve().parent.parent
-RESULTS_DIR = PROJECT_DIR / "artifacts" / "results"
-README = PROJECT_DIR / "README.md"
+from captioner import config, results
+
+README = config.PROJECT_DIR / "README.md"
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 SCORES = {
     "bleu_1": "BLEU-1",
@@ -24,16 +23,17 @@ SCORES = {
 }
 
 
-def build_table(results: dict[str, dict]) -> str:
-    """Returns a Markdown table: for each result its validation and test scores, then its controls.
+def build_table(reports: dict[str, dict], published: list[dict]) -> str:
+    """Returns a Markdown table: for each result its validation and test scores, then its controls; then the published.
 
     Args:
-        results: Name -> content of a `metrics.json`.
+        reports: Name -> content of a `metrics.json`.
+        published: From `captioner.results.read_published`.
     """
-    if not results:
+    if not reports:
         return "No result is kept yet: `--keep` takes that of a captioner which the notebook made from all of Flickr8k."
     lines = ["| | split | " + " | ".join(SCORES.values()) + " |", "|---" * (len(SCORES) + 2) + "|"]
-    for name, report in results.items():
+    for name, report in reports.items():
         for row in (report, report.get("test")):
             if row:
                 lines.append(_row(f"**{name}**, {row['num_beams']} beams", row["split"], row))
@@ -45,6 +45,7 @@ def build_table(results: dict[str, dict]) -> str:
         for control, label in labels.items():
             if control in report.get("controls", {}):
                 lines.append(_row(label, report["split"], report["controls"][control]))
+    lines += [_row(f"published: [{row['name']}]({row['source']})", row["split"], row) for row in published]
     return "\n".join(lines)
 
 
@@ -60,23 +61,6 @@ def replace_table(readme: str, table: str) -> str:
     return f"{before}{BEGIN}\n{table}\n{END}{rest.split(END, 1)[1]}"
 
 
-def read_results() -> dict[str, dict]:
-    """Returns name -> report of all results that are kept."""
-    files = sorted(RESULTS_DIR.glob("flickr8k-*.json"))
-    return {path.stem.removeprefix("flickr8k-"): json.loads(path.read_text(encoding="utf-8")) for path in files}
-
-
-def keep_result(captioner_dir: Path) -> Path:
-    """Copies the metrics of a captioner, without its captions, to the results and returns the file."""
-    report = json.loads((captioner_dir / "metrics.json").read_text(encoding="utf-8"))
-    report = {key: value for key, value in report.items() if key != "captions"}
-    report["test"] = {key: value for key, value in report.get("test", {}).items() if key != "captions"}
-    file = RESULTS_DIR / f"{report['data']}-{report['captioner']}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    return file
-
-
 def _row(label: str, split: str, scores: dict) -> str:
     return f"| {label} | {split} | " + " | ".join(f"{scores[key]:.1f}" for key in SCORES) + " |"
 
@@ -88,8 +72,8 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, metavar="DIR", help="folder of a captioner whose metrics become a result")
     options = parser.parse_args()
     if options.keep:
-        print(f"Kept {keep_result(options.keep).name}.")
-    table = build_table(read_results())
+        print(f"Kept {results.keep_result(options.keep).name}.")
+    table = build_table(results.read_results(), results.read_published())
     if options.write:
         README.write_text(replace_table(README.read_text(encoding="utf-8"), table), encoding="utf-8")
     else:
