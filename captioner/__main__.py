@@ -111,9 +111,9 @@ def run_train(options: argparse.Namespace) -> int:
     from captioner import pipeline
 
     decoder = config.DecoderConfig(attend_to=options.attend_to, attention=options.attention)
-    training = config.TrainingConfig(epochs=options.epochs, seed=options.seed)
+    training = {"epochs": options.epochs, "seed": options.seed}
     folder = pipeline.train_captioner(
-        options.data, options.encoder, name=options.name, decoder_settings=decoder, training_settings=training
+        options.data, options.encoder, name=options.name, decoder_settings=decoder, training=training
     )
     print(f"The captioner is in {folder}.")
     return 0
@@ -186,7 +186,7 @@ def _build_parser() -> argparse.ArgumentParser:
     _add_data_option(train)
     train.add_argument("--encoder", default="auto", help="vgg16, mobilenet_v2, compact or auto (default)")
     train.add_argument("--name", help="name in artifacts/ (default: the encoder's, and that of other data)")
-    train.add_argument("--epochs", type=_positive, default=config.TrainingConfig.epochs, metavar="N")
+    train.add_argument("--epochs", type=_positive, metavar="N", help="default: what suits the number of captions")
     train.add_argument("--seed", type=_not_negative, default=config.TrainingConfig.seed, metavar="N")
     train.add_argument("--attend-to", choices=("regions", "slots"), default=config.DecoderConfig.attend_to)
     train.add_argument("--attention", choices=("inside", "after"), default=config.DecoderConfig.attention)

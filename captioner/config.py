@@ -17,6 +17,8 @@ FEATURES_DIR = DATA_DIR / "features"
 RUNS_DIR = DATA_DIR / "runs"
 
 SPLITS = ("train", "validation", "test")
+# A third of Flickr8k's 30,000; the drawn data set has 1,800.
+_FEW_CAPTIONS = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +77,21 @@ class TrainingConfig:
     # Longer captions are cut for training: 22 words are the 99th percentile of Flickr8k's train captions.
     max_length: int = 22
     seed: int = 0
+
+
+def suggest_training(num_captions: int, **chosen) -> TrainingConfig:
+    """Returns settings that suit an amount of captions: the defaults for Flickr8k, shorter batches for less.
+
+    Args:
+        num_captions: Captions to learn from.
+        **chosen: Fields of `TrainingConfig` that are decided; 0 leaves them to this function.
+    """
+    suggested = {}
+    if num_captions < _FEW_CAPTIONS:
+        # With large batches so few captions would make too few steps; small ones bear a faster rate, since their
+        # epochs are many.
+        suggested = {"batch_size": 32, "learning_rate": 2e-3, "epochs": 32, "patience": 16}
+    return TrainingConfig(**suggested | {name: value for name, value in chosen.items() if value})
 
 
 @dataclasses.dataclass(frozen=True)

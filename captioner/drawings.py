@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from captioner import config, datasets, scene_captions, scene_pictures, scenes
@@ -38,7 +39,7 @@ def draw_dataset(folder: str | Path | None = None, *, num_photos: int = 500, see
     folder = Path(folder or DEFAULT_FOLDER)
     made_from = {"version": DRAWING_VERSION, "num_photos": num_photos, "seed": seed}
     if folder.exists() and any(folder.iterdir()):
-        if not (folder / SCENES_FILE).is_file():
+        if not is_drawn(folder):
             raise FileExistsError(
                 f"{folder} holds something other than a drawn data set, and would be lost. Name a new folder."
             )
@@ -56,6 +57,11 @@ def draw_dataset(folder: str | Path | None = None, *, num_photos: int = 500, see
     return folder
 
 
+def is_drawn(folder: str | Path) -> bool:
+    """Says whether a folder holds a drawn data set."""
+    return (Path(folder) / SCENES_FILE).is_file()
+
+
 def read_scenes(folder: str | Path | None = None) -> dict[str, scenes.Scene]:
     """Returns image id -> what the picture shows.
 
@@ -64,7 +70,7 @@ def read_scenes(folder: str | Path | None = None) -> dict[str, scenes.Scene]:
         ValueError: If its `scenes.json` is damaged.
     """
     folder = Path(folder or DEFAULT_FOLDER)
-    if not (folder / SCENES_FILE).is_file():
+    if not is_drawn(folder):
         raise FileNotFoundError(f"{folder} holds no drawn data set: {SCENES_FILE} is missing. Draw it first.")
     listed = _read_json(folder)["scenes"]
     made = (scenes.Scene(**s | {"groups": tuple(scenes.Group(**g) for g in s["groups"])}) for s in listed)
@@ -96,6 +102,19 @@ def count_held_out(caption: str, scene: scenes.Scene) -> tuple[int, int]:
     """
     held_out = scene.combinations & set(scenes.held_out_combinations(scene.split))
     return len(held_out & scene_captions.named_combinations(caption)), len(held_out)
+
+
+def score_held_out(captions: Mapping[str, str], folder: str | Path | None = None) -> dict[str, int | float]:
+    """Returns how many held-out combinations captions name: `shown`, `named` and the share `named_percent`.
+
+    Args:
+        captions: Image id -> caption, of one split or several.
+        folder: The drawn data set they belong to.
+    """
+    known = read_scenes(folder)
+    counts = [count_held_out(caption, known[image_id]) for image_id, caption in captions.items()]
+    named, shown = (sum(column) for column in zip(*counts, strict=True))
+    return {"shown": shown, "named": named, "named_percent": 100 * named / max(shown, 1)}
 
 
 def _write_folder(folder: Path, planned: list[scenes.Scene], made_from: dict) -> None:

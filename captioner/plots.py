@@ -99,6 +99,23 @@ def plot_controls(rows: Mapping[str, Mapping[str, float]]) -> matplotlib.figure.
     return figure
 
 
+def plot_results(reports: Mapping[str, Mapping], published: Sequence[Mapping[str, object]]) -> matplotlib.figure.Figure:
+    """Test CIDEr-D of this project's captioners beside what others published.
+
+    Args:
+        reports: Captioner -> its report, see `captioner.results.read_results`.
+        published: See `captioner.results.read_published`.
+    """
+    rows = [(name, report["test"]["cider_d"], "tab:blue") for name, report in reports.items()]
+    rows += [(row["name"], row["cider_d"], "tab:gray") for row in published]
+    rows.sort(key=lambda row: row[1])
+    figure, axes = _figure("Flickr8k test: this project (blue) and published", "CIDEr-D (%)", "captioner")
+    names, scores, colors = zip(*rows, strict=True)
+    axes.bar_label(axes.barh([textwrap.fill(name, 28) for name in names], scores, color=colors), fmt="%.1f", padding=3)
+    axes.margins(x=0.12)
+    return figure
+
+
 def show_attention(photo: Image.Image, caption: Caption, *, columns: int = 6) -> matplotlib.figure.Figure:
     """The photo, then for each word where the decoder looked before it wrote that word.
 

@@ -163,6 +163,15 @@ def test_held_out_combinations_named_are_counted():
     assert drawings.count_held_out("a blue star", one) == (0, 1)
 
 
+def test_the_share_of_held_out_combinations_is_over_all_captions(drawn_dir):
+    shown = {i: s for i, s in drawings.read_scenes(drawn_dir).items() if s.split == "test"}
+    truth = {i: " and ".join(f"a {colour} {noun}" for colour, noun in s.combinations) for i, s in shown.items()}
+    total = sum(len(s.combinations & set(scenes.held_out_combinations("test"))) for s in shown.values())
+    assert drawings.score_held_out(truth, drawn_dir) == {"shown": total, "named": total, "named_percent": 100.0}
+    first = dict.fromkeys(shown, "a dog") | {min(shown): truth[min(shown)]}
+    assert 0 < drawings.score_held_out(first, drawn_dir)["named"] <= 2
+
+
 def test_scenes_are_read_back(drawn_dir):
     assert list(drawings.read_scenes(drawn_dir).values()) == scenes.plan_scenes(40)
 

@@ -38,8 +38,9 @@ def legend_of(axes):
         lambda: plots.plot_history(HISTORY),
         lambda: plots.plot_beams({1: {"cider_d": 40.0, "bleu_4": 15.0}, 3: {"cider_d": 44.0, "bleu_4": 17.0}}),
         lambda: plots.plot_controls({"captioner": {"cider_d": 44.0}, "people": {"cider_d": 80.0}}),
+        lambda: plots.plot_results({"ours": {"test": {"cider_d": 50.0}}}, [{"name": "theirs", "cider_d": 52.0}]),
     ],
-    ids=["lengths", "history", "beams", "controls"],
+    ids=["lengths", "history", "beams", "controls", "results"],
 )
 def test_every_figure_has_a_title_and_both_axes_labelled(figure):
     for axes in draw(figure()):
@@ -52,6 +53,15 @@ def test_lengths_are_shares_of_each_split_and_the_cut_is_marked():
     tallest = {patch.get_label(): patch.get_xy()[:, 1].max() for patch in axes.patches}
     assert tallest == pytest.approx({"train": 50.0, "validation": 100.0})
     assert legend_of(axes) == ["train", "validation", "cut after 4 words"]
+
+
+def test_results_are_in_order_of_test_cider_d_and_ours_stand_out():
+    reports = {"small": {"test": {"cider_d": 40.0}}, "large": {"test": {"cider_d": 54.0}}}
+    [axes] = draw(plots.plot_results(reports, [{"name": "theirs", "cider_d": 52.0}]))
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["small", "theirs", "large"]
+    assert [bar.get_width() for bar in axes.patches] == [40.0, 52.0, 54.0]
+    colors = [bar.get_facecolor() for bar in axes.patches]
+    assert colors[0] == colors[2] != colors[1]
 
 
 def test_the_best_epoch_is_the_one_with_the_highest_cider_d():
