@@ -111,9 +111,9 @@ def run_train(options: argparse.Namespace) -> int:
     from captioner import pipeline
 
     decoder = config.DecoderConfig(attend_to=options.attend_to, attention=options.attention)
-    training = {"epochs": options.epochs, "seed": options.seed}
+    choices = {"epochs": options.epochs, "seed": options.seed}
     folder = pipeline.train_captioner(
-        options.data, options.encoder, name=options.name, decoder_settings=decoder, training=training
+        options.data, options.encoder, name=options.name, decoder_settings=decoder, training_choices=choices
     )
     print(f"The captioner is in {folder}.")
     return 0

@@ -76,7 +76,7 @@ def train_captioner(
     *,
     name: str | None = None,
     decoder_settings: config.DecoderConfig | None = None,
-    training: Mapping | None = None,
+    training_choices: Mapping | None = None,
 ) -> Path:
     """Trains a captioner and saves it with its validation scores. The test split is not read.
 
@@ -85,13 +85,13 @@ def train_captioner(
         encoder_name: An encoder, or `"auto"`.
         name: Name in `artifacts/`, by default that of `name_captioner`.
         decoder_settings: Shape of the decoder.
-        training: How to train, as for `captioner.config.suggest_training`.
+        training_choices: How to train, as for `captioner.config.suggest_training`.
 
     Returns:
         The folder of the captioner. The run's checkpoints stay in `data/runs/<name>`.
     """
     dataset = datasets.read_dataset(data, ("train", "validation"))
-    settings = config.suggest_training(len(dataset.captions("train")), **training or {})
+    settings = config.suggest_training(len(dataset.captions("train")), **training_choices or {})
     encoder_name, why = encoders.choose_encoder(encoder_name)
     print(why)
     encoder = encoders.load_encoder(encoder_name)
