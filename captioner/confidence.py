@@ -81,8 +81,8 @@ def compare_with_people(
 
     Returns:
         `num_judgements`; `share_right` as the experts say; Kendall's `tau_c` with all their grades and `auc`, each of
-        confidence and of scores; `curve`, see `captioner.judgements.fit_expert_curve`, and where it is even,
-        `right_cider_d`. `None` where the data set has no judgements.
+        confidence and of scores; `curve`, see `captioner.judgements.fit_expert_curve`, and its chance at the CIDEr-D
+        from which captions count as right, `chance_at_mark`. `None` where the data set has no judgements.
     """
     image_ids = evaluation.readable_photos(dataset, features, split)
     judged = judgements.read_judgements(dataset.folder, image_ids)
@@ -101,7 +101,7 @@ def compare_with_people(
         "tau_c": {name: agreement.measure_tau_c(np.repeat(v, 3), grades.ravel()) for name, v in values.items()},
         "auc": {name: agreement.measure_auc(v, right) for name, v in values.items()},
         "curve": dataclasses.asdict(curve),
-        "right_cider_d": judgements.even_score(curve),
+        "chance_at_mark": float(judgements.expert_chances(curve, judgements.RIGHT_CIDER_D)),
     }
 
 

@@ -136,7 +136,7 @@ def fit_expert_curve(cider_d: np.ndarray, right: np.ndarray) -> agreement.Chance
 
 
 def expert_chances(curve: agreement.ChanceCurve, cider_d: np.ndarray) -> np.ndarray:
-    """Returns the chance that experts would call captions of these CIDEr-D right, `(N,)`.
+    """Returns the chance that experts would call captions of these CIDEr-D right, in the shape of `cider_d`.
 
     It was learnt from people's captions about other photos; of a captioner's it is an estimate.
     """
@@ -144,5 +144,5 @@ def expert_chances(curve: agreement.ChanceCurve, cider_d: np.ndarray) -> np.ndar
 
 
 def even_score(curve: agreement.ChanceCurve) -> float:
-    """Returns the CIDEr-D of captions that experts call right as often as not."""
+    """Returns the CIDEr-D of captions that experts call right as often as not; the curve must not be flat."""
     return float(np.expm1(curve.value_at(0.5)))
