@@ -16,6 +16,7 @@ from pathlib import Path
 import keras
 
 from captioner import captions, compact, config, encoders, storage
+from captioner.calibration import Calibration
 from captioner.decoder import CaptionDecoder
 from captioner.inference import Captioner
 from captioner.vocabulary import Vocabulary
@@ -99,8 +100,15 @@ def load_captioner(folder: str | Path, *, encoder: encoders.Encoder | None = Non
         weights = own if own.is_file() else "imagenet"
         encoder = encoders.load_encoder(wanted["name"], regions_layer=wanted["regions_layer"], weights=weights)
     _check_encoder(encoder, wanted, folder)
-    decoding = config.DecodingConfig(**settings["decoding"])
-    return Captioner(decoder, vocabulary, encoder, name=folder.name, settings=decoding)
+    decoding, calibration = config.DecodingConfig(**settings["decoding"]), settings.get("calibration")
+    return Captioner(
+        decoder,
+        vocabulary,
+        encoder,
+        name=folder.name,
+        settings=decoding,
+        calibration=None if calibration is None else Calibration(**calibration),
+    )
 
 
 def read_config(folder: str | Path) -> dict:
@@ -111,13 +119,25 @@ def read_config(folder: str | Path) -> dict:
     settings = _read_json(folder, CONFIG_FILE)
     if settings.get("format") != _FORMAT or settings.get("cleaning_version") != captions.CLEANING_VERSION:
         raise ValueError(f"{folder} was made by another version of this project. Run model.ipynb again.")
-    encoder, decoding = settings.get("encoder"), settings.get("decoding")
+    encoder, decoding, calibration = (settings.get(key) for key in ("encoder", "decoding", "calibration"))
     known = {field.name for field in dataclasses.fields(config.DecodingConfig)}
     if not isinstance(encoder, dict) or not encoder.keys() >= set(_ENCODER_KEYS):
         raise ValueError(_damaged(folder / CONFIG_FILE) + f" Received: encoder={encoder!r}")
     if not isinstance(decoding, dict) or not decoding.keys() <= known:
         raise ValueError(_damaged(folder / CONFIG_FILE) + f" Received: decoding={decoding!r}")
+    # Captioners saved before there was a calibration have none.
+    if calibration is not None and not _is_calibration(calibration):
+        raise ValueError(_damaged(folder / CONFIG_FILE) + f" Received: calibration={calibration!r}")
     return settings
+
+
+def _is_calibration(content: object) -> bool:
+    known = {field.name for field in dataclasses.fields(Calibration)}
+    return (
+        isinstance(content, dict)
+        and content.keys() <= known
+        and all(value is None or isinstance(value, int | float) for value in content.values())
+    )
 
 
 def read_metrics(folder: str | Path) -> dict:
@@ -169,6 +189,7 @@ def _describe(captioner: Captioner) -> dict:
         "encoder": {key: getattr(captioner.encoder, key) for key in _ENCODER_KEYS},
         "decoder": captioner.decoder.sizes | dataclasses.asdict(captioner.decoder.settings),
         "decoding": dataclasses.asdict(captioner.settings),
+        "calibration": dataclasses.asdict(captioner.calibration) if captioner.calibration else None,
     }
 
 

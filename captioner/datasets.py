@@ -111,10 +111,7 @@ def read_dataset(folder: str | Path | None = None, splits: Sequence[str] = confi
     """
     folder = find_dataset(folder)
     image_ids = _read_splits(folder, splits)
-    if (folder / TOKEN_FILE).is_file():
-        raw = captions_module.read_token_file(folder / TOKEN_FILE)
-    else:
-        raw = captions_module.read_kaggle_captions(folder / KAGGLE_FILE)
+    raw = read_raw_captions(folder)
     references = {i: _clean_all(raw.get(i, ())) for ids in image_ids.values() for i in ids}
     if not any(references.values()):
         raise ValueError(
@@ -128,6 +125,14 @@ def read_dataset(folder: str | Path | None = None, splits: Sequence[str] = confi
             "Add their captions or take them off the split files."
         )
     return CaptionDataset(folder.name, folder, _find_image_dir(folder), image_ids, references)
+
+
+def read_raw_captions(folder: str | Path) -> dict[str, list[str]]:
+    """Returns the raw captions of each image id in a data folder, in the file's order and whatever their split."""
+    token_file = Path(folder) / TOKEN_FILE
+    if token_file.is_file():
+        return captions_module.read_token_file(token_file)
+    return captions_module.read_kaggle_captions(Path(folder) / KAGGLE_FILE)
 
 
 def _clean_all(raw_captions: Sequence[str]) -> tuple[str, ...]:

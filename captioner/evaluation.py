@@ -47,7 +47,7 @@ def evaluate_captioner(
         A report for `json.dump`: what was measured on what (`split`, `num_photos`, `num_beams`, versions, ...), the
         scores of `captioner.metrics.score_captions`, `perplexity`, and `captions` (image id -> caption).
     """
-    image_ids = [i for i in dataset.image_ids(split) if i not in features.failed]
+    image_ids = readable_photos(dataset, features, split)
     search = {"num_beams": num_beams, "length_penalty": length_penalty}
     captions = write_captions(captioner, features, image_ids, progress=progress, **search)
     references = {image_id: dataset.references[image_id] for image_id in image_ids}
@@ -64,6 +64,11 @@ def evaluate_captioner(
         **describe_machine(),
         "captions": captions,
     }
+
+
+def readable_photos(dataset: CaptionDataset, features: FeatureStore, split: str) -> list[str]:
+    """Returns the image ids of a split, without photos that could not be read."""
+    return [image_id for image_id in dataset.image_ids(split) if image_id not in features.failed]
 
 
 def write_captions(
@@ -100,17 +105,41 @@ def measure_perplexity(captioner: Captioner, references: Mapping[str, Sequence[s
     Words out of the vocabulary count as `<unk>`, so only captioners of one vocabulary compare.
     """
     pairs = [(image_id, text) for image_id, texts in references.items() for text in texts]
-    longest = max(len(text.split()) for _, text in pairs)
+    log_probs, counts = measure_log_probs(captioner, pairs, features)
+    return float(np.exp(-log_probs.sum() / counts.sum()))
+
+
+def measure_log_probs(
+    captioner: Captioner, pairs: Sequence[tuple[str, str]], features: FeatureStore
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads captions to the decoder and returns how likely it finds them.
+
+    Args:
+        captioner: The captioner.
+        pairs: Image id and cleaned caption. Words out of the vocabulary count as `<unk>`.
+        features: Features of those photos.
+
+    Returns:
+        Of each caption the log-probability, its end marker included, and the number of words and end marker, both
+        float64 `(N,)`.
+    """
+    lengths = [len(text.split()) for _, text in pairs]
+    # Batches hold captions by length; those that stand in that order already keep it.
+    order = np.argsort(lengths, kind="stable")
     # Training cuts long captions; here every word counts, and every end marker.
-    batches = CaptionBatches(pairs, features, captioner.vocabulary, max_length=longest + 1)
+    ordered = CaptionBatches(
+        [pairs[i] for i in order], features, captioner.vocabulary, max_length=max(lengths, default=0) + 1
+    )
 
     @tf.function(reduce_retracing=True)
     def sums(inputs, target_ids):
         losses, counted = word_cross_entropy(target_ids, captioner.decoder(inputs, training=False))
-        return tf.reduce_sum(losses), tf.reduce_sum(counted)
+        return tf.reduce_sum(losses, axis=1), tf.reduce_sum(counted, axis=1)
 
-    total, count = np.sum([[float(s) for s in sums(*batch)] for batch in batches.validation_dataset()], axis=0)
-    return float(np.exp(total / count))
+    found = [np.stack(sums(*batch)).astype(float) for batch in ordered.validation_dataset()]
+    measured = np.empty((2, len(pairs)))
+    measured[:, order] = np.concatenate(found, axis=1)
+    return -measured[0], measured[1]
 
 
 def score_controls(report: dict, dataset: CaptionDataset, *, seed: int = 0) -> dict[str, dict[str, float]]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from captioner import config, decoding
+from captioner.calibration import Calibration, confidence_of
 from captioner.decoder import CaptionDecoder, DecoderStep
 from captioner.encoders import Encoder
 from captioner.features import FeatureStore
@@ -28,6 +29,8 @@ class Caption:
         attention_scores: Share of attention on each region for each word, `(T, R + 1)`; the last column is the photo
             as a whole. For a decoder that attends to slots, `(T, slots + 1)`, which have no place in the photo.
         has_regions: Whether attention ranges over places in the photo, so that it can be drawn.
+        confidence: "sure", "fairly sure" or "guessing", see `captioner.calibration`; empty where the captioner was
+            never calibrated.
     """
 
     text: str
@@ -37,6 +40,12 @@ class Caption:
     word_log_probs: np.ndarray
     attention_scores: np.ndarray
     has_regions: bool = True
+    confidence: str = ""
+
+    @property
+    def log_prob_per_word(self) -> float:
+        """Log-probability for each word, the end marker counted as one: what `confidence` is a word for."""
+        return confidence_of(self.log_prob, len(self.words))
 
 
 class Captioner:
@@ -50,6 +59,8 @@ class Captioner:
         encoder: The encoder whose features it was trained on; without one, only features can be captioned.
         name: What to call it.
         settings: Default search.
+        calibration: When it may say that it is sure. It was chosen at the default search; other searches shift
+            log-probabilities, and with them what it says.
     """
 
     def __init__(
@@ -60,9 +71,11 @@ class Captioner:
         *,
         name: str = "captioner",
         settings: config.DecodingConfig | None = None,
+        calibration: Calibration | None = None,
     ):
         self.decoder, self.vocabulary, self.encoder, self.name = decoder, vocabulary, encoder, name
         self.settings = settings or config.DecodingConfig()
+        self.calibration = calibration
         self._step = DecoderStep(decoder)
 
     @property
@@ -138,6 +151,7 @@ class Captioner:
 
     def _caption(self, hypothesis: decoding.Hypothesis) -> Caption:
         words = tuple(self.vocabulary.words[token_id] for token_id in hypothesis.token_ids)
+        confidence = confidence_of(hypothesis.log_prob, len(words))
         return Caption(
             text=" ".join(words),
             words=words,
@@ -146,4 +160,5 @@ class Captioner:
             word_log_probs=hypothesis.token_log_probs[: len(words)],
             attention_scores=hypothesis.attention_scores[: len(words)],
             has_regions=self.has_regions,
+            confidence=self.calibration.describe(confidence) if self.calibration else "",
         )

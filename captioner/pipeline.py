@@ -9,6 +9,8 @@ import keras
 from captioner import (
     batches,
     bundle,
+    calibration,
+    confidence,
     config,
     datasets,
     download,
@@ -103,6 +105,8 @@ def train_captioner(
     history = fit_captioner(captioner, dataset, stores, config.RUNS_DIR / captioner.name, settings=settings)
     report = evaluation.evaluate_captioner(captioner, dataset, stores["validation"], "validation")
     report |= {"seed": settings.seed, "best_epoch": training.best_epoch(history)["epoch"]}
+    report["calibration"] = confidence.calibrate_captioner(captioner, dataset, stores["validation"])
+    print(calibration.describe_report(report["calibration"]))
     return bundle.save_captioner(captioner, config.ARTIFACTS_DIR / captioner.name, report)
 
 

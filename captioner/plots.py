@@ -8,6 +8,7 @@ import matplotlib.figure
 import numpy as np
 from PIL import Image
 
+from captioner import agreement
 from captioner.inference import Caption
 
 
@@ -113,6 +114,30 @@ def plot_results(reports: Mapping[str, Mapping], published: Sequence[Mapping[str
     names, scores, colors = zip(*rows, strict=True)
     axes.bar_label(axes.barh([textwrap.fill(name, 28) for name in names], scores, color=colors), fmt="%.1f", padding=3)
     axes.margins(x=0.12)
+    return figure
+
+
+def plot_reliability(report: Mapping) -> matplotlib.figure.Figure:
+    """How often captions are right, from the least to the most confident.
+
+    Args:
+        report: From `captioner.calibration.calibrate`, of enough photos.
+    """
+    figure, axes = _figure(
+        "Does confidence mean right?", "log-probability for each word", "captions that are right (%)"
+    )
+    bins, curve = report["bins"], agreement.ChanceCurve(**report["curve"])
+    places = np.array([row["confidence"] for row in bins])
+    right, low, high = 100 * np.array([(row["right"], *row["interval"]) for row in bins]).T
+    axes.errorbar(places, right, (right - low, high - right), fmt="o", capsize=3, label="captions, 95% interval")
+    line = np.linspace(places.min(), places.max(), 100)
+    axes.plot(line, 100 * curve(line), color="tab:green", label="fitted chance")
+    for key, style in (("fairly_sure_from", ":"), ("sure_from", "--")):
+        if report[key] is not None:
+            label = f'"{key.removesuffix("_from").replace("_", " ")}" from here on'
+            axes.axvline(report[key], color="grey", linestyle=style, label=label)
+    axes.set_ylim(0, 100)
+    axes.legend()
     return figure
 
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from captioner import bundle, config, encoders, vocabulary
+from captioner import bundle, calibration, config, encoders, vocabulary
 
 
 def read_all(folder):
@@ -76,6 +76,26 @@ def test_a_captioner_of_our_own_encoder_carries_its_weights(
     # Saved once more in its own place, which is then moved aside, it still has them.
     bundle.save_captioner(loaded, folder, {})
     assert bundle.load_captioner(folder).encoder.fingerprint == encoder.fingerprint
+
+
+@pytest.mark.parametrize("thresholds", [(-0.5, -1.25), (None, None)], ids=["sure at times", "always guessing"])
+def test_a_calibrated_captioner_comes_back_as_one(build_captioner, tiny_captioner, tmp_path, thresholds):
+    captioner = build_captioner(tiny_captioner.encoder)
+    captioner.calibration = calibration.Calibration(*thresholds)
+    loaded = bundle.load_captioner(bundle.save_captioner(captioner, tmp_path / "sure", {}))
+    assert loaded.calibration == captioner.calibration
+
+
+def test_a_captioner_saved_before_there_was_a_calibration_loads_and_has_none(tiny_bundle):
+    change_json(tiny_bundle / "config.json", lambda content: content.pop("calibration"))
+    assert bundle.load_captioner(tiny_bundle).calibration is None
+
+
+@pytest.mark.parametrize("broken", [{"sure_from": "high"}, {"certain_from": 0.0}, [0.0]])
+def test_a_damaged_calibration_is_refused(tiny_bundle, broken):
+    change_json(tiny_bundle / "config.json", lambda content: content.update(calibration=broken))
+    with pytest.raises(ValueError, match="config.json is damaged. Run model.ipynb again .* Received: calibration="):
+        bundle.load_captioner(tiny_bundle)
 
 
 def test_the_optimizer_is_not_saved(build_captioner, tiny_captioner, tmp_path):

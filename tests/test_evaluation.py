@@ -111,6 +111,19 @@ def test_perplexity_counts_every_word_of_a_caption_longer_than_training_reads(bu
     assert evaluation.measure_perplexity(captioner, references, store) == pytest.approx(expected, rel=1e-5)
 
 
+def test_log_probs_come_in_the_order_of_the_captions(build_captioner, dataset, store):
+    captioner = build_captioner()
+    captioner.decoder.set_weights([np.zeros_like(weight) for weight in captioner.decoder.get_weights()])
+    bias = np.zeros(16, np.float32)
+    bias[[4, 1, 3]] = np.log([4, 2, 3])
+    captioner.decoder.classifier.bias.assign(bias)
+    one, two = dataset.image_ids("validation")[:2]
+    log_probs, counts = evaluation.measure_log_probs(captioner, [(one, "a red zebra"), (two, "a"), (one, "red")], store)
+    # As above, of 22: a 4, red 1, zebra (unknown) 2, end 3.
+    assert log_probs == pytest.approx(np.log([4 * 1 * 2 * 3 / 22**4, 4 * 3 / 22**2, 1 * 3 / 22**2]), rel=1e-5)
+    assert list(counts) == [4, 2, 2]
+
+
 def test_the_validation_scorer_sees_the_decoder_as_it_is_now(build_captioner, dataset, store):
     captioner = build_captioner()
     references = dataset.references_of("validation")

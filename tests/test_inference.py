@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from captioner import inference
+from captioner import calibration, inference
 
 
 @pytest.fixture
@@ -165,6 +165,20 @@ def test_captions_say_whether_their_attention_has_a_place_in_the_photo(build_cap
     assert not slots.caption_features(*(view[:1] for view in features))[0][0].has_regions
     assert tiny_captioner.has_regions
     assert tiny_captioner.caption_features(*(view[:1] for view in features))[0][0].has_regions
+
+
+def test_a_calibrated_captioner_says_how_sure_it_is_and_any_other_says_nothing(build_captioner, features):
+    captioner = build_captioner()
+    assert {caption.confidence for found in captioner.caption_features(*features) for caption in found} == {""}
+    middle = float(np.median([found[0].log_prob_per_word for found in captioner.caption_features(*features)]))
+    captioner.calibration = calibration.Calibration(sure_from=None, fairly_sure_from=middle)
+    said = set()
+    for caption in (caption for found in captioner.caption_features(*features) for caption in found):
+        mean = caption.log_prob / (len(caption.words) + 1)
+        assert caption.log_prob_per_word == pytest.approx(mean)
+        assert caption.confidence == ("fairly sure" if mean >= middle else "guessing")
+        said.add(caption.confidence)
+    assert said == {"fairly sure", "guessing"}
 
 
 def test_without_an_encoder_photos_are_refused(tiny_captioner, drawn_photos):

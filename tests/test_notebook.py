@@ -69,6 +69,9 @@ def test_it_runs_on_300_real_photos_and_its_captioner_captions_a_photo(flickr8k_
     assert metrics["test"]["split"] == "test"
     assert metrics["cider_d"] > metrics["controls"]["shuffled"]["cider_d"]
     assert metrics["bleu_1"] > 20
+    labels = ["sure", "fairly sure", "guessing"]
+    assert [row["label"] for row in metrics["calibration"]["table"]] == labels
+    assert [row["label"] for row in metrics["calibration"]["test"]] == labels
     train = {text for _, text in datasets.read_dataset(flickr8k_dir, ("train",)).subset(300).captions("train")}
     words = set(json.loads((folder / "vocabulary.json").read_text())["words"][4:])
     assert words <= {word for text in train for word in text.split()}

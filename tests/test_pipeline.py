@@ -16,12 +16,15 @@ def test_a_captioner_is_trained_and_saved_in_one_call(project, drawn_dir, tiny_e
         decoder_settings=config.DecoderConfig(units=8, embedding_size=4, attention_size=4, memory_size=8),
         training_choices={"epochs": 2, "batch_size": 32, "seed": 7},
     )
-    assert "Encoder: tiny, as asked for." in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "Encoder: tiny, as asked for." in printed
+    assert "Too few photos to say when the captioner is sure" in printed
     assert folder == project / "artifacts" / "toy"
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["split"] == "validation"
     assert metrics["seed"] == 7
     assert metrics["best_epoch"] in (1, 2)
+    assert metrics["calibration"]["reason"] in printed
     train = datasets.read_dataset(drawn_dir, ("train",)).captions("train")
     train_words = {word for _, text in train for word in text.split()}
     assert set(bundle.load_captioner(folder).vocabulary.words[4:]) <= train_words

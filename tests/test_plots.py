@@ -14,6 +14,16 @@ HISTORY = [
     {"epoch": 3, "perplexity": 12.0, "val_perplexity": 15.0, "val_cider_d": 45.0},
 ]
 
+RELIABILITY = {
+    "bins": [
+        {"confidence": -2.0, "right": 0.2, "interval": [0.1, 0.4]},
+        {"confidence": -1.0, "right": 0.9, "interval": [0.7, 0.95]},
+    ],
+    "curve": {"level": 3.0, "slope": 2.0},
+    "sure_from": -0.95,
+    "fairly_sure_from": None,
+}
+
 
 def caption_with(attention, **fields):
     words = ("dog", "runs", "fast")[: len(attention)]
@@ -39,8 +49,9 @@ def legend_of(axes):
         lambda: plots.plot_beams({1: {"cider_d": 40.0, "bleu_4": 15.0}, 3: {"cider_d": 44.0, "bleu_4": 17.0}}),
         lambda: plots.plot_controls({"captioner": {"cider_d": 44.0}, "people": {"cider_d": 80.0}}),
         lambda: plots.plot_results({"ours": {"test": {"cider_d": 50.0}}}, [{"name": "theirs", "cider_d": 52.0}]),
+        lambda: plots.plot_reliability(RELIABILITY),
     ],
-    ids=["lengths", "history", "beams", "controls", "results"],
+    ids=["lengths", "history", "beams", "controls", "results", "reliability"],
 )
 def test_every_figure_has_a_title_and_both_axes_labelled(figure):
     for axes in draw(figure()):
@@ -85,6 +96,15 @@ def test_beams_are_the_ticks():
     [axes] = draw(plots.plot_beams({1: scores, 3: scores, 10: scores}))
     assert list(axes.get_xticks()) == [1, 3, 10]
     assert legend_of(axes) == ["CIDEr-D", "BLEU-4"]
+
+
+def test_reliability_shows_shares_intervals_and_the_thresholds_that_there_are():
+    [axes] = draw(plots.plot_reliability(RELIABILITY))
+    [points] = axes.containers
+    assert points.lines[0].get_xydata() == pytest.approx(np.array([[-2, 20], [-1, 90]]))
+    ends = [segment[:, 1] for segment in points.lines[2][0].get_segments()]
+    assert np.array(ends) == pytest.approx(np.array([[10, 40], [70, 95]]))
+    assert sorted(legend_of(axes)) == ['"sure" from here on', "captions, 95% interval", "fitted chance"]
 
 
 def test_photos_have_their_texts_wrapped_and_signs_taken_as_they_are():
