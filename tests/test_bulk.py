@@ -3,11 +3,13 @@
 import io
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from captioner import bulk, photos
 
@@ -89,6 +91,22 @@ def test_while_a_batch_is_captioned_the_next_one_is_read_and_no_more(reader):
         time.sleep(0.02)
         assert len(reader) == 8 * (number + 1)
     batches.close()
+
+
+def test_memory_does_not_grow_with_the_photos(tmp_path):
+    for number in range(500):
+        Image.new("RGB", (8, 8), (number // 2, 0, 0)).save(tmp_path / f"{number:03}.bmp")
+    captioner = CountingCaptioner()
+    captioner.encoder = SimpleNamespace(image_size=64)  # 12 KB a photo, 6 MB for all
+    list(bulk.caption_paths(captioner, photos.list_photos([tmp_path])[:20]))
+    tracemalloc.start()
+    results = [
+        found[0] for batch in bulk.caption_paths(captioner, photos.list_photos([tmp_path])) for _, found in batch
+    ]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert results == [f"{number // 2} {{}}" for number in range(500)]
+    assert peak < 3e6
 
 
 def test_a_run_that_is_left_reads_no_further(reader):
