@@ -65,9 +65,10 @@ def show_progress(total: int, num_done: int = 0, *, stream: TextIO | None = None
     stream = stream or sys.stderr
     shown = {"total": total, "initial": num_done, "unit": " photos", "disable": hidden}
     if stream.isatty():
-        return tqdm.tqdm(file=stream, dynamic_ncols=True, **shown)
+        layout = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{rate_noinv_fmt}, {remaining} left]"
+        return tqdm.tqdm(file=stream, bar_format=layout, dynamic_ncols=True, **shown)
+    layout = "{n_fmt} of {total_fmt} photos, {rate_noinv_fmt}, {remaining} left"
     seconds = {"delay": _LOG_SECONDS, "mininterval": _LOG_SECONDS, "maxinterval": _LOG_SECONDS, "miniters": 1}
-    layout = "{n_fmt} of {total_fmt} photos, {rate_fmt}, {remaining} left"
     return tqdm.tqdm(file=_LineByLine(stream), bar_format=layout, **seconds, **shown)
 
 
