@@ -119,14 +119,16 @@ def test_a_run_that_is_left_reads_no_further(reader):
 
 
 def test_progress_in_a_log_is_a_line_now_and_then(monkeypatch):
-    monkeypatch.setattr(bulk, "_LOG_SECONDS", 0.05)
-    log = io.StringIO()
+    monkeypatch.setattr(bulk, "_LOG_SECONDS", 0.1)
+    log, start = io.StringIO(), time.monotonic()
     with bulk.show_progress(100, 40, stream=log) as bar:
-        for _ in range(6):
-            time.sleep(0.03)
-            bar.update(10)
+        for _ in range(60):
+            time.sleep(0.005)
+            bar.update(1)
     lines = log.getvalue().splitlines()
-    assert "\r" not in log.getvalue() and 2 <= len(lines) <= 4
+    # One for each interval, and one at the end.
+    assert 2 <= len(lines) <= (time.monotonic() - start) / 0.1 + 1
+    assert "\r" not in log.getvalue()
     assert lines[-1].startswith("100 of 100 photos, ")
     assert all(line.endswith(" left") and " photos/s, " in line for line in lines)
 
