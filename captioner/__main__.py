@@ -5,24 +5,29 @@ Exit codes: 0 done, 1 something failed (what could be done is done), 2 wrong usa
 
 import argparse
 import contextlib
-import csv
 import json
 import os
 import sys
 from pathlib import Path
 
-from captioner import config, startup
+from captioner import caption_files, config, startup
+from captioner.arguments import parse_arguments
 
-SPLIT_CHOICES = ("validation", "test")
+# Of a long list, what a terminal shows.
+_MAX_FAILED_SHOWN = 20
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
-    options = _build_parser().parse_args(arguments)
+    options = parse_arguments(arguments, COMMANDS)
     # TensorFlow reads this when it is imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         return options.run(options)
+    except BrokenPipeError:
+        # Whoever reads the output, for example `head`, has enough. Python would complain when it closes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (OSError, ValueError) as error:
         # Expected failures explain themselves in one sentence; anything else is a bug and keeps its trace-back.
         print(f"error: {error}", file=sys.stderr)
@@ -34,22 +39,41 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run_caption(options: argparse.Namespace) -> int:
     """Captions photos and folders of photos."""
-    from captioner import photos
+    from captioner import bulk, photos
 
     _check_output(options.output)
     files = photos.list_photos(options.paths)
-    captioner = _load_captioner(options.captioner)
-    rows, failed = [], []
-    for path, result in _caption_files(captioner, files, options):
-        if isinstance(result, photos.PhotoError):
-            failed.append((path, result))
-        else:
-            rows.append((str(path), result))
-    _write_captions(rows, options)
-    if failed:
-        print(f"{len(failed)} of {len(files)} photos could not be captioned:", file=sys.stderr)
-        for path, reason in failed:
-            print(f"  {path}: {reason}", file=sys.stderr)
+    layout = caption_files.choose_layout(options.format, options.alternatives, photos=map(str, files), bom=options.bom)
+    finished, kept_bytes = caption_files.read_finished(options.output, layout) if options.resume else ({}, 0)
+    missing = caption_files.leave_out(files, finished)
+    num_done, failed = len(files) - len(missing), []
+    if options.resume:
+        print(f"{num_done:,} of {len(files):,} photos are in {options.output} already.", file=sys.stderr)
+    if not missing:
+        return 0
+    # Rows that come to a terminal show the progress themselves.
+    hidden = len(missing) < 2 or (options.output is None and sys.stdout.isatty())
+    try:
+        captioner = _load_captioner(options.captioner)
+        num_beams = max(options.num_beams or captioner.settings.num_beams, options.alternatives + 1)
+        search = {"num_beams": num_beams, "length_penalty": options.length_penalty}
+        if not options.resume:
+            _set_aside(options.output)
+        with (
+            caption_files.open_writer(options.output, layout, kept_bytes=kept_bytes) as writer,
+            bulk.show_progress(len(files), num_done, hidden=hidden) as bar,
+            contextlib.closing(bulk.caption_paths(captioner, missing, **search)) as batches,
+        ):
+            for results in batches:
+                rows = [(str(path), found) for path, found in results if not isinstance(found, Exception)]
+                writer.write(rows)
+                num_done += len(rows)
+                failed += [(path, found) for path, found in results if isinstance(found, Exception)]
+                bar.update(len(results))
+    except KeyboardInterrupt:
+        print(_explain_stop(options, num_done, len(files)), file=sys.stderr)
+        return 130
+    _list_failed(failed, len(files))
     return 1 if failed else 0
 
 
@@ -143,106 +167,15 @@ def run_download(options: argparse.Namespace) -> int:
     return 0
 
 
-def _build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m captioner", description="Caption photos; train and score captioners."
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    caption = _add_command(commands, "caption", run_caption)
-    caption.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="photos, or folders of photos")
-    caption.add_argument(
-        "--captioner", type=Path, metavar="DIR", help="folder of a captioner (default: the best in artifacts/)"
-    )
-    caption.add_argument(
-        "--num-beams", type=_positive, default=None, metavar="N", help="width of the search (default: 3)"
-    )
-    caption.add_argument(
-        "--alternatives", type=_not_negative, default=0, metavar="N", help="further captions of each photo"
-    )
-    caption.add_argument("--format", choices=("text", "json", "csv"), default="text", help="default: text")
-    caption.add_argument("--output", type=Path, metavar="FILE", help="write there instead of to the screen")
-
-    evaluate = _add_command(commands, "evaluate", run_evaluate)
-    evaluate.add_argument(
-        "--captioner", type=Path, metavar="DIR", help="folder of a captioner (default: the best in artifacts/)"
-    )
-    _add_split_options(evaluate)
-    evaluate.add_argument("--num-beams", type=_positive, default=None, metavar="N", help="width of the search")
-
-    score = _add_command(commands, "score", run_score)
-    score.add_argument(
-        "captions", type=Path, metavar="CAPTIONS.json", help="image id -> caption, or a report of evaluate"
-    )
-    _add_split_options(score)
-
-    extract = _add_command(commands, "extract", run_extract)
-    _add_data_option(extract)
-    extract.add_argument("--encoder", default="auto", help="vgg16, mobilenet_v2, compact or auto (default)")
-    extract.add_argument("--regions-layer", metavar="LAYER", help="VGG16 also has block5_conv3")
-    extract.add_argument("--splits", nargs="+", choices=config.SPLITS, default=list(config.SPLITS), help="default: all")
-
-    train = _add_command(commands, "train", run_train)
-    _add_data_option(train)
-    train.add_argument("--encoder", default="auto", help="vgg16, mobilenet_v2, compact or auto (default)")
-    train.add_argument("--name", help="name in artifacts/ (default: the encoder's, and that of other data)")
-    train.add_argument("--epochs", type=_positive, metavar="N", help="default: what suits the number of captions")
-    train.add_argument("--seed", type=_not_negative, default=config.TrainingConfig.seed, metavar="N")
-    train.add_argument("--attend-to", choices=("regions", "slots"), default=config.DecoderConfig.attend_to)
-    train.add_argument("--attention", choices=("inside", "after"), default=config.DecoderConfig.attention)
-
-    distill = _add_command(commands, "distill", run_distill)
-    _add_data_option(distill)
-    distill.add_argument("--teacher", default="mobilenet_v2", help="encoder to learn from (default: mobilenet_v2)")
-    distill.add_argument(
-        "--without-teacher", action="store_true", help="learn from the captions' words alone, for comparison"
-    )
-    distill.add_argument("--views", type=_positive, metavar="N", help="how many photos it sees in all")
-    distill.add_argument("--seed", type=_not_negative, default=0, metavar="N")
-    distill.add_argument(
-        "--work", type=Path, default=config.DATA_DIR / "distillation", metavar="DIR", help="targets and checkpoints"
-    )
-    distill.add_argument(
-        "--output",
-        type=Path,
-        default=config.ARTIFACTS_DIR / "compact",
-        metavar="DIR",
-        help="default: artifacts/compact",
-    )
-
-    download = _add_command(commands, "download", run_download)
-    download.add_argument("--folder", type=Path, metavar="DIR", help="default: data/flickr8k")
-    return parser
-
-
-def _add_command(commands, name: str, run) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=run.__doc__.rstrip("."), description=run.__doc__)
-    command.set_defaults(run=run)
-    return command
-
-
-def _add_data_option(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--data", type=Path, metavar="DIR", help="data set (default: FLICKR8K_DIR, else data/flickr8k)"
-    )
-
-
-def _add_split_options(command: argparse.ArgumentParser) -> None:
-    _add_data_option(command)
-    command.add_argument("--split", choices=SPLIT_CHOICES, required=True, help="the photos to score on")
-    command.add_argument("--output", type=Path, metavar="FILE", help="write the JSON there instead of to the screen")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, not {text!r}")
-    return int(text)
-
-
-def _not_negative(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number from 0 on, not {text!r}")
-    return int(text)
+COMMANDS = {
+    "caption": run_caption,
+    "evaluate": run_evaluate,
+    "score": run_score,
+    "extract": run_extract,
+    "train": run_train,
+    "distill": run_distill,
+    "download": run_download,
+}
 
 
 def _start_tensorflow() -> None:
@@ -270,71 +203,44 @@ def _read_split(folder: Path | None, split: str):
         return datasets.read_dataset(folder, (split,))
 
 
-def _caption_files(captioner, files: list[Path], options: argparse.Namespace, batch_size: int = 32):
-    """Yields each file with its captions, or with the error that says why it has none."""
-    import numpy as np
-    import tqdm
-
-    from captioner import photos
-
-    num_beams = max(options.num_beams or captioner.settings.num_beams, options.alternatives + 1)
-    with tqdm.tqdm(total=len(files), unit="photo", disable=None if len(files) > 1 else True) as bar:
-        for start in range(0, len(files), batch_size):
-            batch = files[start : start + batch_size]
-            readable, loaded = [], []
-            for path in batch:
-                try:
-                    loaded.append(photos.load_photo(path, captioner.encoder.image_size))
-                    readable.append(path)
-                except photos.PhotoError as error:
-                    yield path, error
-            if loaded:
-                captions = captioner.caption_photos(np.stack(loaded), num_beams=num_beams)
-                yield from zip(readable, captions, strict=True)
-            bar.update(len(batch))
+def _explain_stop(options: argparse.Namespace, num_done: int, num_photos: int) -> str:
+    done = f"{num_done:,} of {num_photos:,} photos"
+    if options.output is None or not num_done:
+        return f"Stopped after {done}."
+    if options.format in caption_files.RESUMABLE:
+        return f"Stopped: {done} are in {options.output}, and the same command with --resume goes on after them."
+    return f"Stopped: {done} are in {options.output}. With --format csv or jsonl, --resume could go on after them."
 
 
-def _write_captions(rows, options: argparse.Namespace) -> None:
-    """Writes captions as the person asked for."""
-    kept = options.alternatives + 1
-    with _open_output(options.output) as file:
-        if options.format == "json":
-            content = [
-                {"photo": path, "caption": found[0].text, "log_prob": found[0].log_prob}
-                | ({"alternatives": [c.text for c in found[1:kept]]} if options.alternatives else {})
-                for path, found in rows
-            ]
-            file.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-        elif options.format == "csv":
-            writer = csv.writer(file)
-            writer.writerow(["photo", "caption", *(f"alternative_{n}" for n in range(1, kept))])
-            for path, found in rows:
-                texts = [caption.text for caption in found[:kept]]
-                writer.writerow([path, *texts, *[""] * (kept - len(texts))])
-        else:
-            width = max((len(path) for path, _ in rows), default=0)
-            for path, found in rows:
-                file.write(f"{path:<{width}}  {found[0].text}\n")
-                file.writelines(f"{'':<{width}}  or: {caption.text}\n" for caption in found[1:kept])
+def _list_failed(failed, num_photos: int) -> None:
+    if not failed:
+        return
+    print(f"{len(failed):,} of {num_photos:,} photos could not be captioned:", file=sys.stderr)
+    # A log keeps all of them.
+    shown = failed[:_MAX_FAILED_SHOWN] if sys.stderr.isatty() else failed
+    for path, reason in shown:
+        print(f"  {caption_files.escape_unprintable(f'{path}: {reason}')}", file=sys.stderr)
+    if len(shown) < len(failed):
+        print(f"  and {len(failed) - len(shown):,} more: 2> FILE keeps the whole list.", file=sys.stderr)
 
 
 def _write_report(report: dict, output: Path | None) -> None:
-    with _open_output(output) as file:
+    with caption_files.open_text(output) as file:
         file.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-
-
-def _open_output(path: Path | None):
-    # A file name need not be Unicode; nothing is lost over a name that cannot be written.
-    if path is None:
-        sys.stdout.reconfigure(errors="backslashreplace")
-        return contextlib.nullcontext(sys.stdout)
-    return open(path, "w", encoding="utf-8", errors="backslashreplace", newline="")
 
 
 def _check_output(path: Path | None) -> None:
     """Holds that the output can be written, before the long work and not after it."""
     if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
         raise FileNotFoundError(f"Cannot write {path}: name a file in a folder that exists.")
+
+
+def _set_aside(path: Path | None) -> None:
+    """Renames captions that are in the way: they may have taken hours, and `--resume` may have been forgotten."""
+    if path is not None and path.is_file() and path.stat().st_size:
+        kept = path.with_name(f"{path.name}~")
+        path.replace(kept)
+        print(f"{path} was there already: it is {kept.name} now.", file=sys.stderr)
 
 
 def _read_captions(path: Path) -> tuple[dict[str, str], int]:

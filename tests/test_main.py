@@ -150,12 +150,152 @@ def test_one_broken_photo_does_not_stop_the_others(loaded, album, tmp_path, caps
     assert "Traceback" not in printed.err
 
 
+def test_a_terminal_shows_the_beginning_of_a_long_list_of_failures_and_a_log_all_of_it(
+    loaded, album, capsys, monkeypatch
+):
+    for number in range(30):
+        (album / f"broken_{number:02}.jpg").write_bytes(b"no picture")
+    assert run("caption", album, "--captioner", "x") == 1
+    errors = capsys.readouterr().err
+    assert "30 of 33 photos could not be captioned:" in errors
+    assert errors.count("is not a picture") == 30
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert run("caption", album, "--captioner", "x") == 1
+    errors = capsys.readouterr().err
+    assert "30 of 33 photos could not be captioned:" in errors
+    assert errors.count("is not a picture") == 20
+    assert errors.endswith("  and 10 more: 2> FILE keeps the whole list.\n")
+
+
 def test_photos_that_all_fail_still_leave_valid_json(loaded, tmp_path, capsys):
     (tmp_path / "empty.jpg").write_bytes(b"")
     assert run("caption", tmp_path / "empty.jpg", "--captioner", "x", "--format", "json") == 1
     printed = capsys.readouterr()
     assert json.loads(printed.out) == []
     assert "1 of 1 photos could not be captioned:" in printed.err
+
+
+@pytest.fixture
+def gallery(album):
+    """Folder of 100 photos, three batches and a few, with two broken ones between them."""
+    for number in range(97):
+        shutil.copy(album / ("a.JPG" if number % 3 else "b.jpg"), album / f"d{number:02}.jpg")
+    for name in ("c.jpg", "d40_broken.jpg"):
+        (album / name).write_bytes(b"no picture")
+    return album
+
+
+def stop_at_batch(monkeypatch, captioner, number):
+    """Presses Ctrl-C while that batch is captioned."""
+    caption, batches = captioner.caption_photos, []
+
+    def stop(pixels, **search):
+        batches.append(len(pixels))
+        if len(batches) == number:
+            raise KeyboardInterrupt
+        return caption(pixels, **search)
+
+    monkeypatch.setattr(captioner, "caption_photos", stop)
+    return batches
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_a_run_that_was_stopped_is_gone_on_with_and_ends_with_the_same_file(
+    loaded, gallery, tmp_path, capsys, monkeypatch, form
+):
+    output, whole = tmp_path / "captions", tmp_path / "whole"
+    arguments = ("caption", gallery, "--captioner", "x", "--format", form, "--alternatives", 1)
+    assert run(*arguments, "--output", whole) == 1
+    with monkeypatch.context() as patch:
+        stop_at_batch(patch, loaded, 2)
+        assert run(*arguments, "--output", output) == 130
+    sentence = f"Stopped: 32 of 102 photos are in {output}, and the same command with --resume goes on after them.\n"
+    assert capsys.readouterr().err.endswith(sentence)
+    assert len(output.read_bytes()) > 32 * len("d00.jpg") and whole.read_bytes().startswith(output.read_bytes())
+    assert run(*arguments, "--output", output, "--resume") == 1
+    errors = capsys.readouterr().err
+    assert f"32 of 102 photos are in {output} already." in errors
+    assert "2 of 102 photos could not be captioned:" in errors
+    assert output.read_bytes() == whole.read_bytes()
+
+
+def test_a_row_torn_by_a_kill_is_captioned_again(loaded, gallery, tmp_path):
+    output, arguments = tmp_path / "captions.csv", ("caption", gallery, "--captioner", "x", "--format", "csv")
+    run(*arguments, "--output", output)
+    whole = output.read_bytes()
+    output.write_bytes(whole[: len(whole) // 2])
+    assert not output.read_bytes().endswith(b"\n")
+    assert run(*arguments, "--output", output, "--resume") == 1
+    assert output.read_bytes() == whole
+
+
+def test_a_photo_that_was_mended_is_added_by_resume(loaded, album, tmp_path):
+    output, photo = tmp_path / "captions.jsonl", album / "a.JPG"
+    arguments = ("caption", album, "--captioner", "x", "--format", "jsonl", "--output", output, "--resume")
+    content = photo.read_bytes()
+    photo.write_bytes(content[:300])
+    assert run(*arguments) == 1
+    photo.write_bytes(content)
+    assert run(*arguments) == 0
+    names = [json.loads(line)["photo"] for line in output.read_text().splitlines()]
+    assert names == [str(album / name) for name in ("b.jpg", "within/c.jpg", "a.JPG")]
+
+
+@pytest.mark.usefixtures("nothing_is_loaded")
+def test_a_file_that_holds_all_photos_is_left_as_it_is(album, tmp_path, capsys):
+    output = tmp_path / "captions.csv"
+    output.write_text("photo,caption\n" + "".join(f"{path},a dog\n" for path in photos.list_photos([album])))
+    content = output.read_bytes()
+    assert run("caption", album, "--captioner", "x", "--format", "csv", "--output", output, "--resume") == 0
+    check_sentence(capsys, f"3 of 3 photos are in {output} already.")
+    assert output.read_bytes() == content
+
+
+@pytest.mark.usefixtures("nothing_is_loaded")
+def test_a_file_with_other_columns_is_not_gone_on_with(album, tmp_path, capsys):
+    (tmp_path / "captions.csv").write_text("photo,caption,alternative_1\r\n")
+    arguments = ("--captioner", "x", "--format", "csv", "--output", tmp_path / "captions.csv", "--resume")
+    assert run("caption", album, *arguments) == 1
+    check_sentence(
+        capsys, "error: .*captions.csv cannot be resumed: .* Expected: rows of photo, caption. Received: 'ph"
+    )
+
+
+@pytest.mark.parametrize("form", ["text", "json", "jsonl", "csv"])
+def test_a_forgotten_option_does_not_cost_the_captions_that_are_there(loaded, album, tmp_path, capsys, form):
+    (tmp_path / "out").write_text("the work of hours")
+    (tmp_path / "empty").touch()
+    arguments = ("caption", album, "--captioner", "x", "--format", form, "--output")
+    assert run(*arguments, tmp_path / "out") == 0
+    assert "out was there already: it is out~ now." in capsys.readouterr().err
+    assert (tmp_path / "out~").read_text() == "the work of hours"
+    assert run(*arguments, tmp_path / "empty") == 0
+    assert (tmp_path / "out").read_bytes() == (tmp_path / "empty").read_bytes()
+    assert not (tmp_path / "empty~").exists()
+
+
+def test_an_array_is_valid_json_when_the_run_is_stopped(loaded, gallery, tmp_path, capsys, monkeypatch):
+    stop_at_batch(monkeypatch, loaded, 3)
+    arguments = ("caption", gallery, "--captioner", "x", "--format", "json")
+    assert run(*arguments, "--output", tmp_path / "out.json") == 130
+    assert len(json.loads((tmp_path / "out.json").read_text())) == 64
+    assert "With --format csv or jsonl, --resume could go on" in capsys.readouterr().err
+
+
+def test_what_was_printed_before_a_stop_stays(loaded, gallery, capsys, monkeypatch):
+    stop_at_batch(monkeypatch, loaded, 2)
+    assert run("caption", gallery, "--captioner", "x") == 130
+    printed = capsys.readouterr()
+    assert len(printed.out.splitlines()) == 32
+    assert printed.err.endswith("Stopped after 32 of 102 photos.\n")
+
+
+def test_the_length_penalty_reaches_the_search(loaded, album, capsys, monkeypatch):
+    seen, caption = [], loaded.caption_photos
+    monkeypatch.setattr(loaded, "caption_photos", lambda pixels, **search: seen.append(search) or caption(pixels))
+    assert run("caption", album, "--captioner", "x", "--length-penalty", 0.5) == 0
+    assert run("caption", album, "--captioner", "x", "--num-beams", 4) == 0
+    assert seen == [{"num_beams": 2, "length_penalty": 0.5}, {"num_beams": 4, "length_penalty": None}]
 
 
 def test_what_is_printed_while_weights_are_fetched_stays_out_of_the_output(tiny_captioner, album, capsys, monkeypatch):
@@ -250,13 +390,18 @@ def test_an_output_that_cannot_be_written_fails_before_the_work(data, album, tmp
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "required: COMMAND"),
+        ([], "COMMAND\n    caption   Captions photos and folders of photos"),
         (["paint"], "invalid choice: 'paint'"),
         (["caption"], "required: PATH"),
         (["caption", "a.jpg", "--num-beams", "0"], "--num-beams: must be a whole number from 1 on, not '0'"),
         (["caption", "a.jpg", "--alternatives", "-1"], "--alternatives"),
         (["caption", "a.jpg", "--alternatives", "x"], "--alternatives: must be a whole number from 0 on, not 'x'"),
         (["caption", "a.jpg", "--format", "xml"], "invalid choice: 'xml'"),
+        (["caption", "a.jpg", "--length-penalty", "-0.1"], "--length-penalty: must be a number from 0 on, not '-0.1'"),
+        (["caption", "a.jpg", "--length-penalty", "nan"], "--length-penalty: must be a number from 0 on, not 'nan'"),
+        (["caption", "a.jpg", "--resume", "--format", "csv"], "--resume needs --output FILE and --format csv or jsonl"),
+        (["caption", "a.jpg", "--resume", "--output", "a.txt"], "--resume needs --output FILE and --format csv or"),
+        (["caption", "a.jpg", "--bom", "--format", "json"], "--bom needs --format csv"),
         (["evaluate", "--captioner", "x"], "required: --split"),
         (["evaluate", "--split", "train"], "invalid choice: 'train'"),
         (["score", "--split", "test"], "required: CAPTIONS.json"),
@@ -464,6 +609,30 @@ def test_help_and_wrong_usage_are_quick_and_import_no_tensorflow(tmp_path):
     )  # fmt: skip
     assert "usage: python -m captioner caption" in result.stdout
     assert (result.stdout.splitlines()[-1], result.stderr) == ("[]", "")
+
+
+def test_help_tells_the_default_of_every_option_and_gives_examples(capsys):
+    with pytest.raises(SystemExit) as caught:
+        command_line.main(["caption", "--help"])
+    assert caught.value.code == 0
+    options, examples = capsys.readouterr().out.partition("  --captioner DIR")[2].split("examples:")
+    for option in ("--captioner DIR" + options).split("\n  --"):
+        assert "default:" in option, option
+    assert "--resume" in examples and "jsonl" in examples and "exit codes:" in examples
+
+
+def test_a_reader_that_has_enough_ends_the_command_without_a_complaint():
+    code = (
+        "import sys, captioner.__main__ as m\n"
+        "def talk(_):\n  'Talks.'\n  while True: print('words ' * 1000)\n"
+        "m.COMMANDS['download'] = talk; sys.exit(m.main(['download']))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=config.PROJECT_DIR, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.read(10)
+        process.stdout.close()
+        assert (process.wait(timeout=60), process.stderr.read()) == (141, b"")
 
 
 def test_scores_are_given_without_tensorflow(data, tmp_path):
