@@ -28,6 +28,7 @@ class Caption:
         attention_scores: Share of attention on each region for each word, `(T, R + 1)`; the last column is the photo
             as a whole. For a decoder that attends to slots, `(T, slots + 1)`, which have no place in the photo.
         has_regions: Whether attention ranges over places in the photo, so that it can be drawn.
+        confidence: "sure", "fairly sure" or "guessing"; "" where the captioner was never calibrated.
     """
 
     text: str
@@ -37,6 +38,7 @@ class Caption:
     word_log_probs: np.ndarray
     attention_scores: np.ndarray
     has_regions: bool = True
+    confidence: str = ""
 
 
 class Captioner:
