@@ -1,88 +1,67 @@
 """The page: photos in, captions out. Start it with `streamlit run app.py`."""
 
-import gc
 import os
 from pathlib import Path
 
-import numpy as np
 import streamlit as st
 from starlette.formparsers import MultiPartParser
 
-from captioner import config, photos, presentation
+from captioner import catalogue, config, overlays, photos, presentation, serving
 
-# TensorFlow reads these when it is imported, which happens after the page is on the screen.
+# TensorFlow reads this when it is imported, which happens after the page is on the screen.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # The server would put uploads of more than a megabyte into temporary files: photos are to stay in memory.
 MultiPartParser.spool_max_size = 1 << 40
 
-# Photos captioned together: enough to be fast, few enough to see them come.
-BATCH_SIZE = 8
+LOOK = Path(__file__).parent / ".streamlit"
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
 def load_captioner(folder: Path, version: str):
-    """Loads a captioner that all visitors share, once for each `version` of its folder, and warms it up."""
-    captioner = bundle.load_captioner(folder)
-    side = captioner.encoder.image_size
-    for batch in (1, 2):  # The second shape makes the compiled functions take any batch.
-        captioner.caption_photos(np.zeros((batch, side, side, 3), np.uint8))
-    # Streamlit collects garbage after every run: looking through TensorFlow each time would cost more than a caption.
-    gc.freeze()
-    return captioner
+    """Loads a captioner that all visitors share, once for each `version` of its folder."""
+    return serving.wake_captioner(folder)
 
 
-def choose_captioner(folders: list[Path]):
-    """Lets the visitor choose a captioner and returns it with its folder; a damaged one gets one sentence."""
+def choose_captioner(folders: list[Path]) -> tuple[Path, config.DecodingConfig]:
+    """Lets the visitor choose a captioner and returns its folder and its default search."""
     by_name = {folder.name: folder for folder in folders}
-    with st.sidebar:
-        st.header("Settings", anchor=False)
-        name = st.selectbox("Captioner", list(by_name), key="captioner", bind="query-params")
-        details = st.empty()
-    folder = by_name[name]
-    try:
-        details.caption(
-            presentation.describe_captioner(folder, bundle.read_config(folder), bundle.read_metrics(folder))
-        )
-        return load_captioner(folder, presentation.version_of(folder)), folder
-    except (OSError, ValueError) as error:
-        st.error(presentation.escape_markdown(str(error)))
-        st.stop()
+    folder = by_name[st.selectbox("Captioner", list(by_name), key="captioner", bind="query-params")]
+    settings = catalogue.read_config(folder)
+    st.caption(presentation.describe_captioner(folder, settings, catalogue.read_metrics(folder)))
+    return folder, config.DecodingConfig(**settings["decoding"])
 
 
 def choose_search(defaults: config.DecodingConfig) -> tuple[dict, int]:
     """Lets the visitor choose how captions are searched, and how many others are shown."""
-    with st.sidebar:
-        beams_help = "Unfinished captions pursued at once. More take longer and are rarely better beyond five."
-        beams = st.slider(
-            "Beams", 1, 10, min(defaults.num_beams, 10), key="beams", bind="query-params", help=beams_help
-        )
-        length, length_help = float(defaults.length_penalty), "Towards 0 short captions win, towards 1.5 long ones."
-        length = st.slider("Length", 0.0, 1.5, length, 0.1, key="length", bind="query-params", help=length_help)
-        others_help = "Runners-up to show for each photo. More of them than beams widen the search."
-        others = st.slider("Other captions", 0, 5, 2, key="others", bind="query-params", help=others_help)
+    beams = st.slider("Beams", 1, 10, min(defaults.num_beams, 10), key="beams", bind="query-params")
+    st.caption("Unfinished captions pursued at once. More take longer and are rarely better beyond five.")
+    length = float(defaults.length_penalty)
+    length = st.slider("Length preference", 0.0, 1.5, length, 0.1, key="length", bind="query-params")
+    st.caption("Towards 0 short captions win, towards 1.5 long ones.")
+    others = st.slider("Other captions", 0, 5, 2, key="others", bind="query-params")
+    st.caption("Runners-up to show for each photo. More of them than beams widen the search.")
     return {"num_beams": max(beams, others + 1), "length_penalty": length}, others
 
 
-def show_results(uploads: list, captioner, version: str, search: dict, others: int) -> None:
+def show_results(files: list, captioner, version: str, search: dict, others: int) -> None:
     """Captions the photos that are new, batch by batch, and shows a card for each and the downloads."""
     top, progress = st.container(), st.empty()
     # A placeholder empties what stood in its place before: no photo is ever seen beside another one's caption.
-    slots = {(upload.file_id, version, *search.values()): (upload, st.empty()) for upload in uploads}
+    slots = {(file.file_id, version, *search.values()): (file, st.empty()) for file in files}
     # Only what is on the page is remembered.
     known = st.session_state.get("results", {})
     results = st.session_state["results"] = {key: known[key] for key in slots if key in known}
-    for key, (upload, slot) in slots.items():
+    for key, (file, slot) in slots.items():
         if key in results:
             show_card(slot, key[0], results[key], others)
         else:
-            slot.html(presentation.waiting_card(upload.name))
+            slot.html(presentation.waiting_card(file.name))
     waiting = [key for key in slots if key not in results]
-    for start in range(0, len(waiting), BATCH_SIZE):
+    for start in range(0, len(waiting), serving.BATCH_SIZE):
         progress.progress(len(results) / len(slots), f"Captioned {len(results)} of {len(slots)} photos")
-        batch = waiting[start : start + BATCH_SIZE]
+        batch = waiting[start : start + serving.BATCH_SIZE]
         named = [(slots[key][0].name, slots[key][0].getvalue()) for key in batch]
-        for key, photo in zip(batch, presentation.caption_uploads(captioner, named, **search), strict=True):
+        for key, photo in zip(batch, serving.caption_uploads(captioner, named, **search), strict=True):
             results[key] = photo
             show_card(slots[key][1], key[0], photo, others)
     progress.empty()
@@ -90,7 +69,7 @@ def show_results(uploads: list, captioner, version: str, search: dict, others: i
         show_downloads([results[key] for key in slots], others)
 
 
-def show_card(slot, file_id: str, photo: presentation.CaptionedPhoto, others: int) -> None:
+def show_card(slot, file_id: str, photo: serving.CaptionedPhoto, others: int) -> None:
     """Fills the card of one photo."""
     with slot.container(border=True):
         if photo.problem:
@@ -102,17 +81,15 @@ def show_card(slot, file_id: str, photo: presentation.CaptionedPhoto, others: in
         with right:
             best, runners_up = photo.captions[0], photo.captions[1 : others + 1]
             st.html(presentation.caption_card(photo))
-            if runners_up:
-                st.expander("Other captions", type="compact").html(presentation.alternatives_list(runners_up))
+            texts = {"caption": best.text, "attribute": presentation.alt_attribute(best.text)}
+            caption_actions(data=texts, key=f"actions {file_id}")
             show_attention(file_id, photo)
-            with st.expander("Copy", type="compact"):
-                for label, text in (("Caption", best.text), ("HTML attribute", presentation.alt_attribute(best.text))):
-                    st.caption(label)
-                    st.code(text, language=None, wrap_lines=True)
+            label = "Other captions" if runners_up else "How probable it is"
+            st.expander(label, type="compact").html(presentation.alternatives_list(best, runners_up))
 
 
 @st.fragment
-def show_attention(file_id: str, photo: presentation.CaptionedPhoto) -> None:
+def show_attention(file_id: str, photo: serving.CaptionedPhoto) -> None:
     """Shows where the captioner looked, word by word; drawn only while it is open."""
     best = photo.captions[0]
     panel = st.expander("Where it looked", key=f"why {file_id}", on_change="rerun", type="compact")
@@ -122,23 +99,20 @@ def show_attention(file_id: str, photo: presentation.CaptionedPhoto) -> None:
         if not (best.has_regions and best.words):
             st.caption("This captioner looks at the photo as a whole: there are no places to show.")
             return
-        from captioner import plots
-
-        maps, picture, words = plots.attention_maps(best), presentation.decode_preview(photo), best.words
+        maps, picture, words = overlays.attention_maps(best), serving.decode_preview(photo), best.words
         labels, key = presentation.label_words(words), f"word {file_id} {best.text}"
         word = st.pills(
             "Choose a word", range(len(words)), format_func=labels.__getitem__, default=0, required=True, key=key
         )
         alt = [f"Bright where it looked before {word!r}" for word in words]
-        overlay = plots.overlay_attention(picture, maps[word])
-        st.image(
-            overlay, presentation.explain_word(best, word, float(maps[word].sum())), width="stretch", alt=alt[word]
-        )
+        overlay = overlays.overlay_attention(picture, maps[word])
+        explanation = presentation.explain_word(best, word, float(maps[word].sum()))
+        st.image(overlay, explanation, width="stretch", alt=alt[word])
         picture.thumbnail((180, 180))
-        st.image([plots.overlay_attention(picture, one) for one in maps], list(words), width=90, alt=alt)
+        st.image([overlays.overlay_attention(picture, one) for one in maps], list(words), width=90, alt=alt)
 
 
-def show_downloads(done: list[presentation.CaptionedPhoto], others: int) -> None:
+def show_downloads(done: list[serving.CaptionedPhoto], others: int) -> None:
     """Says how many photos were captioned and offers all captions as files."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.html(f'<p class="summary" role="status">{presentation.summarize(done)}</p>')
@@ -148,31 +122,41 @@ def show_downloads(done: list[presentation.CaptionedPhoto], others: int) -> None
                 st.download_button(label, data, f"captions.{kind}", key=kind, on_click="ignore")
 
 
-look = Path(__file__).parent / ".streamlit"
 # Streamlit's own icons for the browser's tab would come from another host.
-st.set_page_config("Image Caption Generator", page_icon=look / "icon.svg", layout="wide")
-st.html(look / "style.css")
+st.set_page_config("Image Caption Generator", page_icon=LOOK / "icon.svg", layout="wide")
+st.html(LOOK / "style.css")
+parts = {kind: (LOOK / f"actions.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")}
+caption_actions = st.components.v2.component("caption_actions", **parts)
+
 st.title("Image Caption Generator", anchor=False)
 st.markdown("Give it photos, and it says in a sentence what it sees.")
 kinds = [suffix[1:] for suffix in photos.PHOTO_SUFFIXES]
-uploads = st.file_uploader("Drop photos here", kinds, accept_multiple_files=True, key="photos")
+files = st.file_uploader("Drop photos here", kinds, accept_multiple_files=True, key="photos")
 if st.toggle("Use the camera", key="use_camera"):
     shot = st.camera_input("Take a photo", key="camera")
-    uploads = [*uploads, shot] if shot else uploads
-page = st.container()
-with page, st.spinner("Waking the captioner ..."):
-    from captioner import bundle
+    files = [*files, shot] if shot else files
 
-    if not (folders := bundle.list_captioners()):
-        st.info("There is no captioner yet: run model.ipynb to the end to create one, then reload this page.")
-        st.stop()
-    captioner, folder = choose_captioner(folders)
-search, others = choose_search(captioner.settings)
-with st.expander("About"):
-    st.markdown(presentation.about(folder))
-with page:
-    if uploads:
-        show_results(uploads, captioner, presentation.version_of(folder), search, others)
-    else:
-        st.session_state.pop("results", None)
-        st.html(presentation.INVITATION)
+if not (folders := catalogue.list_captioners()):
+    st.info("There is no captioner yet: run model.ipynb to the end to create one, then reload this page.")
+    st.stop()
+try:
+    with st.sidebar:
+        st.header("Settings", anchor=False)
+        folder, defaults = choose_captioner(folders)
+        search, others = choose_search(defaults)
+        st.caption("The address of this page holds these settings: share it, and others see what you see.")
+    version, page = catalogue.version_of(folder), st.container()
+    with st.expander("About"):
+        st.markdown(presentation.about(folder))
+    with page:
+        if not files:
+            st.session_state.pop("results", None)
+            st.html(presentation.INVITATION)
+        with st.spinner("Waking the captioner ..."):
+            captioner = load_captioner(folder, version)
+except (OSError, ValueError) as error:
+    st.error(presentation.escape_markdown(str(error)))
+    st.stop()
+if files:
+    with page:
+        show_results(files, captioner, version, search, others)

@@ -186,11 +186,11 @@ def _start_tensorflow() -> None:
 
 def _load_captioner(folder: Path | None):
     _start_tensorflow()
-    from captioner import bundle
+    from captioner import bundle, catalogue
 
     # Keras prints to the screen when it fetches weights; there only captions and scores belong.
     with contextlib.redirect_stdout(sys.stderr):
-        return bundle.load_captioner(bundle.choose_captioner(folder))
+        return bundle.load_captioner(catalogue.choose_captioner(folder))
 
 
 def _read_split(folder: Path | None, split: str):

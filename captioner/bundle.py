@@ -15,19 +15,13 @@ from pathlib import Path
 
 import keras
 
-from captioner import captions, compact, config, encoders, storage
+from captioner import captions, catalogue, compact, config, encoders, storage
 from captioner.calibration import Calibration
 from captioner.decoder import CaptionDecoder
 from captioner.inference import Captioner
 from captioner.vocabulary import Vocabulary
 
-DECODER_FILE, VOCABULARY_FILE, CONFIG_FILE = "decoder.keras", "vocabulary.json", "config.json"
-METRICS_FILE, CARD_FILE = "metrics.json", "README.md"
-# Which captioner answers when nobody names one: the best encoder first.
-PREFERENCE = ("vgg16", "mobilenet_v2", "compact")
-_FORMAT = 1
-# What says whether an encoder is the one that a captioner was trained on.
-_ENCODER_KEYS = ("name", "regions_layer", "fingerprint")
+DECODER_FILE, VOCABULARY_FILE = "decoder.keras", "vocabulary.json"
 
 
 def save_captioner(captioner: Captioner, folder: str | Path, metrics: dict) -> Path:
@@ -53,9 +47,9 @@ def save_captioner(captioner: Captioner, folder: str | Path, metrics: dict) -> P
         if description.is_file():
             shutil.copyfile(description, new / compact.DESCRIPTION_FILE)
     captioner.vocabulary.save(new / VOCABULARY_FILE)
-    _write_json(new / CONFIG_FILE, _describe(captioner))
-    _write_json(new / METRICS_FILE, metrics)
-    (new / CARD_FILE).write_text(_model_card(captioner, folder.name, metrics), encoding="utf-8")
+    _write_json(new / catalogue.CONFIG_FILE, _describe(captioner))
+    _write_json(new / catalogue.METRICS_FILE, metrics)
+    (new / catalogue.CARD_FILE).write_text(_model_card(captioner, folder.name, metrics), encoding="utf-8")
     if folder.exists():
         # Only now: a process killed between the two renames leaves the old captioner here alone.
         shutil.rmtree(old, ignore_errors=True)
@@ -77,7 +71,7 @@ def load_captioner(folder: str | Path, *, encoder: encoders.Encoder | None = Non
         ValueError: If a file is damaged, or the encoder has other weights than the captioner was trained on.
     """
     folder = Path(folder)
-    settings = read_config(folder)
+    settings = catalogue.read_config(folder)
     for name in (VOCABULARY_FILE, DECODER_FILE):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"The captioner at {folder} lacks {name}. Run model.ipynb again to make it anew.")
@@ -88,7 +82,7 @@ def load_captioner(folder: str | Path, *, encoder: encoders.Encoder | None = Non
             raise TypeError(f"a {type(decoder).__name__} in place of a CaptionDecoder")
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(_damaged(folder / DECODER_FILE) + f" Received: {reason[:120]}") from None
+        raise ValueError(catalogue.damaged(folder / DECODER_FILE) + f" Received: {reason[:120]}") from None
     if len(vocabulary) != decoder.sizes["vocabulary_size"]:
         raise ValueError(
             f"{VOCABULARY_FILE} and {DECODER_FILE} in {folder} do not belong together. Run model.ipynb again. "
@@ -111,61 +105,6 @@ def load_captioner(folder: str | Path, *, encoder: encoders.Encoder | None = Non
     )
 
 
-def read_config(folder: str | Path) -> dict:
-    """Returns the `config.json` of a captioner without loading it."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"No captioner at {folder}. Run model.ipynb to the end to create one.")
-    settings = _read_json(folder, CONFIG_FILE)
-    if settings.get("format") != _FORMAT or settings.get("cleaning_version") != captions.CLEANING_VERSION:
-        raise ValueError(f"{folder} was made by another version of this project. Run model.ipynb again.")
-    encoder, decoding, calibration = (settings.get(key) for key in ("encoder", "decoding", "calibration"))
-    known = {field.name for field in dataclasses.fields(config.DecodingConfig)}
-    if not isinstance(encoder, dict) or not encoder.keys() >= set(_ENCODER_KEYS):
-        raise ValueError(_damaged(folder / CONFIG_FILE) + f" Received: encoder={encoder!r}")
-    if not isinstance(decoding, dict) or not decoding.keys() <= known:
-        raise ValueError(_damaged(folder / CONFIG_FILE) + f" Received: decoding={decoding!r}")
-    # Captioners saved before there was a calibration have none.
-    if calibration is not None and not _is_calibration(calibration):
-        raise ValueError(_damaged(folder / CONFIG_FILE) + f" Received: calibration={calibration!r}")
-    return settings
-
-
-def _is_calibration(content: object) -> bool:
-    known = {field.name for field in dataclasses.fields(Calibration)}
-    return (
-        isinstance(content, dict)
-        and content.keys() <= known
-        and all(value is None or isinstance(value, int | float) for value in content.values())
-    )
-
-
-def read_metrics(folder: str | Path) -> dict:
-    """Returns the `metrics.json` of a captioner."""
-    return _read_json(Path(folder), METRICS_FILE)
-
-
-def list_captioners(artifacts_dir: str | Path = config.ARTIFACTS_DIR) -> list[Path]:
-    """Returns the folders of all captioners, the one to prefer first."""
-    folders = [path.parent for path in Path(artifacts_dir).glob(f"*/{CONFIG_FILE}") if path.parent.name[0] != "."]
-    rank = {name: number for number, name in enumerate(PREFERENCE)}
-    return sorted(folders, key=lambda folder: (rank.get(folder.name, len(rank)), folder.name))
-
-
-def choose_captioner(folder: str | Path | None = None) -> Path:
-    """Returns the given folder, else the preferred captioner in `artifacts/`.
-
-    Raises:
-        FileNotFoundError: If there is none.
-    """
-    if folder is not None:
-        return Path(folder)
-    found = list_captioners(config.ARTIFACTS_DIR)
-    if not found:
-        raise FileNotFoundError(f"No captioner in {config.ARTIFACTS_DIR}. Run model.ipynb to the end to create one.")
-    return found[0]
-
-
 def _without_optimizer(decoder: CaptionDecoder) -> CaptionDecoder:
     """Returns a copy that was never compiled: the optimizer's state would triple the file."""
     copy = CaptionDecoder.from_config(decoder.get_config())
@@ -174,7 +113,7 @@ def _without_optimizer(decoder: CaptionDecoder) -> CaptionDecoder:
 
 
 def _check_encoder(encoder: encoders.Encoder, wanted: dict, folder: Path) -> None:
-    for key in _ENCODER_KEYS:
+    for key in catalogue.ENCODER_KEYS:
         if getattr(encoder, key) != wanted[key]:
             raise ValueError(
                 f"The captioner at {folder} was trained on features of another encoder, so its captions would be "
@@ -184,9 +123,9 @@ def _check_encoder(encoder: encoders.Encoder, wanted: dict, folder: Path) -> Non
 
 def _describe(captioner: Captioner) -> dict:
     return {
-        "format": _FORMAT,
+        "format": catalogue.FORMAT,
         "cleaning_version": captions.CLEANING_VERSION,
-        "encoder": {key: getattr(captioner.encoder, key) for key in _ENCODER_KEYS},
+        "encoder": {key: getattr(captioner.encoder, key) for key in catalogue.ENCODER_KEYS},
         "decoder": captioner.decoder.sizes | dataclasses.asdict(captioner.decoder.settings),
         "decoding": dataclasses.asdict(captioner.settings),
         "calibration": dataclasses.asdict(captioner.calibration) if captioner.calibration else None,
@@ -246,21 +185,3 @@ trained on it is best held to the same.
 
 def _write_json(path: Path, content: dict) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _read_json(folder: Path, name: str) -> dict:
-    try:
-        content = json.loads((folder / name).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"The captioner at {folder} lacks {name}. Run model.ipynb again to make it anew."
-        ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        content = None
-    if not isinstance(content, dict):
-        raise ValueError(_damaged(folder / name))
-    return content
-
-
-def _damaged(path: Path) -> str:
-    return f"{path} is damaged. Run model.ipynb again to make it anew."

@@ -1,4 +1,4 @@
-"""Figures for the notebook and the app. Every function returns a Matplotlib figure and touches no global state."""
+"""Figures for the notebook. Every function returns a Matplotlib figure and touches no global state."""
 
 import math
 import textwrap
@@ -8,7 +8,7 @@ import matplotlib.figure
 import numpy as np
 from PIL import Image
 
-from captioner import agreement
+from captioner import agreement, overlays
 from captioner.inference import Caption
 
 
@@ -149,7 +149,7 @@ def show_attention(photo: Image.Image, caption: Caption, *, columns: int = 6) ->
         caption: A caption of a decoder that attends to regions.
         columns: Pictures in a row.
     """
-    maps = attention_maps(caption)
+    maps = overlays.attention_maps(caption)
     rows = math.ceil((len(maps) + 1) / columns)
     figure = matplotlib.figure.Figure(figsize=(2.1 * columns, 2.4 * rows), layout="constrained")
     axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
@@ -158,38 +158,9 @@ def show_attention(photo: Image.Image, caption: Caption, *, columns: int = 6) ->
     axes[0].imshow(photo)
     axes[0].set_title("photo", fontsize=10)
     for one, word, attention_map in zip(axes[1:], caption.words, maps, strict=False):
-        one.imshow(overlay_attention(photo, attention_map))
+        one.imshow(overlays.overlay_attention(photo, attention_map))
         one.set_title(f"{word} ({attention_map.sum():.0%})", fontsize=10)
     return figure
-
-
-def attention_maps(caption: Caption) -> np.ndarray:
-    """Returns the grid of attention before each word, `(T, H, W)`; each sums to the share not given to the whole photo.
-
-    Raises:
-        ValueError: If attention does not range over a square grid.
-    """
-    scores = caption.attention_scores[:, :-1]  # the last column is the photo as a whole
-    side = math.isqrt(scores.shape[1])
-    if not caption.has_regions or side * side != scores.shape[1]:
-        raise ValueError(
-            f"Attention over slots has no place in the photo. Received: {scores.shape[1]} scores for a word."
-        )
-    return scores.reshape(-1, side, side)
-
-
-def overlay_attention(photo: Image.Image, attention_map: np.ndarray) -> Image.Image:
-    """Returns the photo, bright where attention lay and dark elsewhere.
-
-    Args:
-        photo: The photo, any size.
-        attention_map: `(H, W)`, not negative.
-    """
-    peak = float(attention_map.max()) or 1.0
-    small = Image.fromarray((255 * attention_map / peak).astype(np.uint8))
-    mask = small.resize(photo.size, Image.Resampling.BICUBIC)
-    dark = Image.blend(photo, Image.new("RGB", photo.size, "black"), 0.75)
-    return Image.composite(photo, dark, mask)
 
 
 def _figure(title: str, xlabel: str, ylabel: str):

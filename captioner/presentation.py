@@ -1,84 +1,26 @@
-"""What the page shows: photos captioned, and captions, probabilities, scores and downloads as text.
+"""What the page says: captions, probabilities, scores and downloads as text and HTML.
 
 No Streamlit here, which only `app.py` knows, and no TensorFlow, so that the page is on the screen before it is loaded.
 """
 
 import csv
-import dataclasses
 import html
 import io
 import json
 import math
 import re
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from PIL import Image
-
-from captioner import photos
+from captioner import catalogue
+from captioner.serving import CaptionedPhoto
 
 if TYPE_CHECKING:
-    from captioner.inference import Caption, Captioner
+    from captioner.inference import Caption
 
-# Twice the width that the page gives a photo, for screens with dense pixels.
-PREVIEW_SIDE = 960
-# All visitors share the cores: in turn the first is served sooner, and the memory for one batch is enough.
-_TURN = threading.Lock()
-
-
-@dataclasses.dataclass(frozen=True)
-class CaptionedPhoto:
-    """One photo of a visitor and what became of it.
-
-    Attributes:
-        name: Its file name.
-        captions: Best first; empty where it could not be captioned.
-        preview: A small JPEG of it.
-        problem: One sentence that says why it has no caption.
-    """
-
-    name: str
-    captions: "Sequence[Caption]" = ()
-    preview: bytes = b""
-    problem: str = ""
-
-
-def caption_uploads(captioner: "Captioner", uploads: Sequence[tuple[str, bytes]], **search) -> list[CaptionedPhoto]:
-    """Captions a batch of uploads; one that cannot be read gets its reason and holds up no other.
-
-    Args:
-        captioner: The captioner.
-        uploads: Name and content of each file.
-        **search: As for `Captioner.caption_features`.
-    """
-    done, pixels = [], []
-    with _TURN:
-        for name, content in uploads:
-            try:
-                preview = encode_preview(photos.open_photo(content, name))
-                pixels.append(photos.load_photo(content, captioner.encoder.image_size, name))
-                done.append(CaptionedPhoto(name, preview=preview))
-            except photos.PhotoError as error:
-                done.append(CaptionedPhoto(name, problem=str(error)))
-        found = iter(captioner.caption_photos(np.stack(pixels), **search) if pixels else ())
-    return [photo if photo.problem else dataclasses.replace(photo, captions=next(found)) for photo in done]
-
-
-def encode_preview(photo: Image.Image) -> bytes:
-    """Returns a JPEG of the photo that is small enough to send to a phone, in its own proportions."""
-    small = photo.copy()
-    small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    file = io.BytesIO()
-    small.save(file, "JPEG", quality=85)
-    return file.getvalue()
-
-
-def decode_preview(photo: CaptionedPhoto) -> Image.Image:
-    """Returns the photo's preview as an RGB picture."""
-    return Image.open(io.BytesIO(photo.preview)).convert("RGB")
+# How full three dots are says the same as the word, at a glance.
+_CONFIDENCE_DOTS = {"sure": "●●●", "fairly sure": "●●○", "guessing": "●○○"}
 
 
 def alt_attribute(caption: str) -> str:
@@ -106,13 +48,21 @@ def name_heading(name: str) -> str:
 
 
 def caption_card(photo: CaptionedPhoto) -> str:
-    """Returns the photo's name and best caption as HTML."""
+    """Returns the photo's name, its best caption and how sure the captioner is of it as HTML."""
     best = photo.captions[0]
     return (
         f"{name_heading(photo.name)}"
         f'<p class="photo-caption" role="status">{html.escape(best.text)}</p>'
-        f'<p class="photo-note">Probability of exactly these words: {write_probability(best.log_prob)}</p>'
+        f"{confidence_note(best.confidence)}"
     )
+
+
+def confidence_note(confidence: str) -> str:
+    """Returns how sure a captioner is as HTML, for example "●●○ Fairly sure"; nothing where it cannot tell."""
+    if not confidence:
+        return ""
+    dots = f'<span aria-hidden="true">{_CONFIDENCE_DOTS.get(confidence, "")}</span>'
+    return f'<p class="photo-confidence">{dots} {html.escape(confidence.capitalize())}</p>'
 
 
 def waiting_card(name: str) -> str:
@@ -143,13 +93,14 @@ def explain_word(caption: "Caption", number: int, share: float) -> str:
     )
 
 
-def alternatives_list(captions: "Sequence[Caption]") -> str:
-    """Returns captions, best first, as an HTML list with their probabilities."""
+def alternatives_list(best: "Caption", others: "Sequence[Caption]") -> str:
+    """Returns as HTML how probable the caption is in exactly its words, and other captions, likeliest first."""
     items = (
         f"<li>{html.escape(caption.text)} <small>{write_probability(caption.log_prob)}</small></li>"
-        for caption in captions
+        for caption in others
     )
-    return f'<ol class="alternatives">{"".join(items)}</ol>'
+    note = f'<p class="photo-note">Probability of exactly the words above: {write_probability(best.log_prob)}</p>'
+    return note + (f'<ol class="alternatives">{"".join(items)}</ol>' if others else "")
 
 
 def summarize(done: Sequence[CaptionedPhoto]) -> str:
@@ -186,11 +137,6 @@ def write_json(done: Iterable[CaptionedPhoto], alternatives: int) -> bytes:
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def version_of(folder: Path) -> str:
-    """Returns what tells a saved captioner from others and from one that takes its place."""
-    return f"{folder.name} {(folder / 'config.json').stat().st_mtime_ns}"
-
-
 def describe_captioner(folder: Path, settings: Mapping, metrics: Mapping) -> str:
     """Returns one line on a saved captioner: scores, encoder and size.
 
@@ -207,7 +153,7 @@ def describe_captioner(folder: Path, settings: Mapping, metrics: Mapping) -> str
     photo_count = metrics.get("num_photos")
     on = f" on {photo_count:,} {metrics.get('split', '')} photos" if isinstance(photo_count, int) else ""
     megabytes = sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) / 1e6
-    size = f"Decoder {megabytes:.0f} MB, encoder {settings['encoder']['name']}."
+    size = f"Encoder {settings['encoder']['name']}, {megabytes:.0f} MB on disk."
     return f"{', '.join(scores)}{on}. {size}" if scores else f"Not scored. {size}"
 
 
@@ -217,7 +163,7 @@ def about(folder: Path) -> str:
     Args:
         folder: The captioner's.
     """
-    card = folder / "README.md"
+    card = folder / catalogue.CARD_FILE
     lines = card.read_text(encoding="utf-8").splitlines() if card.is_file() else []
     body = "\n".join(line for line in lines if not line.startswith("# "))  # The page has its own title.
     return f"{body.strip()}\n\n{_PRIVACY}"

@@ -13,7 +13,7 @@ from PIL import Image
 from starlette.formparsers import MultiPartParser
 from streamlit.testing.v1 import AppTest
 
-from captioner import bundle, config
+from captioner import bundle, catalogue, config
 from captioner.captions import CLEANING_VERSION
 from captioner.inference import Caption
 
@@ -45,7 +45,7 @@ class ColourCaptioner:
     settings = config.DecodingConfig(num_beams=3, length_penalty=0.7)
 
     def __init__(self):
-        self.calls, self.has_regions = [], True
+        self.calls, self.has_regions, self.confidence = [], True, ""
 
     def caption_photos(self, photos, *, num_beams=3, length_penalty=0.7):
         if photos.any():  # A black photo is the page warming the captioner up.
@@ -57,8 +57,9 @@ class ColourCaptioner:
         words = ("something", name) if rank == 0 else ("guess", str(rank), name)
         scores = np.full((len(words), 5), 0.2)  # four regions and the whole photo
         log_prob = np.log(0.5) - rank
+        word_log_probs, text = np.full(len(words), np.log(0.7)), " ".join(words)
         return Caption(
-            " ".join(words), words, log_prob, log_prob, np.full(len(words), np.log(0.7)), scores, self.has_regions
+            text, words, log_prob, log_prob, word_log_probs, scores, self.has_regions, confidence=self.confidence
         )
 
 
@@ -71,7 +72,7 @@ def captioner(tmp_path, monkeypatch) -> ColourCaptioner:
     write_config(folder)
     (folder / "README.md").write_text("# Captioner\n\nKnows colours.\n\n## Limits\nThree colours.\n")
     fake = ColourCaptioner()
-    monkeypatch.setattr(bundle, "list_captioners", lambda: [folder])
+    monkeypatch.setattr(catalogue, "list_captioners", lambda: [folder])
     monkeypatch.setattr(bundle, "load_captioner", lambda folder: fake)
     yield fake
     st.cache_resource.clear()
@@ -89,7 +90,7 @@ def upload(page: AppTest, *names_and_bytes) -> AppTest:
     return page.file_uploader(key="photos").set_value(files).run()
 
 
-def read_page(page: AppTest) -> str:
+def read_page(page) -> str:
     return " ".join(element.value for element in page.html)
 
 
@@ -113,7 +114,7 @@ def test_uploads_of_every_size_stay_in_memory(captioner):
 
 
 def test_without_a_captioner_one_sentence_says_what_to_do(captioner, monkeypatch):
-    monkeypatch.setattr(bundle, "list_captioners", list)
+    monkeypatch.setattr(catalogue, "list_captioners", list)
     page = open_page()
     assert [info.value for info in page.info] == [
         "There is no captioner yet: run model.ipynb to the end to create one, then reload this page."
@@ -126,7 +127,7 @@ def test_a_captioner_without_its_vocabulary_gets_one_sentence(captioner, tmp_pat
     folder = tmp_path / "broken"
     folder.mkdir()
     write_config(folder)
-    monkeypatch.setattr(bundle, "list_captioners", lambda: [folder])
+    monkeypatch.setattr(catalogue, "list_captioners", lambda: [folder])
     page = open_page()
     assert len(page.error) == 1 and not page.exception
     assert "lacks vocabulary.json. Run model.ipynb again" in page.error[0].value
@@ -211,6 +212,23 @@ def test_more_other_captions_than_beams_widen_the_search(captioner):
     assert "18%" in others  # exp(log(0.5) - 1)
 
 
+def test_the_probability_of_the_caption_stands_behind_an_expander(captioner):
+    page = upload(open_page(), ("red.png", make_photo("red")))
+    (expander,) = [one for one in page.expander if one.label == "Other captions"]
+    assert "exactly the words above: 50%" in read_page(expander)
+    page.slider(key="others").set_value(0).run()
+    (expander,) = [one for one in page.expander if one.label == "How probable it is"]
+    assert "exactly the words above: 50%" in read_page(expander)
+
+
+def test_a_calibrated_captioner_says_in_words_how_sure_it_is(captioner):
+    page = upload(open_page(), ("red.png", make_photo("red")))
+    assert 'class="photo-confidence"' not in read_page(page)
+    captioner.confidence = "fairly sure"
+    page = upload(open_page(), ("red.png", make_photo("red")))
+    assert "Fairly sure</p>" in read_page(page)
+
+
 def test_attention_is_drawn_when_opened_and_follows_the_word(captioner):
     page = upload(open_page(), ("red.png", make_photo("red")))
     assert not page.pills and len(page.get("image")) == 1
@@ -236,7 +254,8 @@ def test_a_captioner_without_regions_says_that_there_is_nothing_to_show(captione
 
 def test_captions_can_be_copied_plain_and_as_an_attribute(captioner):
     page = upload(open_page(), ("red.png", make_photo("red")))
-    assert [code.value for code in page.code] == ["something red", 'alt="something red"']
+    (actions,) = page.get("bidi_component")
+    assert json.loads(actions.proto.json) == {"caption": "something red", "attribute": 'alt="something red"'}
 
 
 def test_many_photos_go_through_in_batches(captioner):
@@ -261,4 +280,9 @@ def test_about_names_limits_and_privacy(captioner):
     (about,) = [expander for expander in page.expander if expander.label == "About"]
     text = " ".join(element.value for element in about.markdown)
     assert text.startswith("Knows colours.") and "## Limits" in text and "not written to disk" in text
-    assert "CIDEr-D 52.1 on 1,000 test photos. " in page.sidebar.caption[0].value
+
+
+def test_each_setting_has_its_sentence(captioner):
+    described, *sentences = [caption.value for caption in open_page().sidebar.caption]
+    assert described.startswith("CIDEr-D 52.1 on 1,000 test photos. Encoder toy, ")
+    assert [sentence[:10] for sentence in sentences] == ["Unfinished", "Towards 0 ", "Runners-up", "The addres"]

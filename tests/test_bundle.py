@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from captioner import bundle, calibration, config, encoders, vocabulary
+from captioner import bundle, calibration, catalogue, encoders, vocabulary
 
 
 def read_all(folder):
@@ -111,7 +111,7 @@ def test_the_optimizer_is_not_saved(build_captioner, tiny_captioner, tmp_path):
 
 
 def test_scores_are_kept_and_stand_in_the_model_card(tiny_bundle):
-    assert bundle.read_metrics(tiny_bundle)["cider_d"] == 12.34
+    assert catalogue.read_metrics(tiny_bundle)["cider_d"] == 12.34
     card = (tiny_bundle / "README.md").read_text(encoding="utf-8")
     assert "# Captioner `tiny`" in card
     assert "| score on validation (6 photos) | percent |" in card
@@ -124,7 +124,7 @@ def test_scores_are_kept_and_stand_in_the_model_card(tiny_bundle):
 
 def test_saving_again_replaces_the_old_captioner(tiny_captioner, tiny_bundle):
     bundle.save_captioner(tiny_captioner, tiny_bundle, {"cider_d": 99.0})
-    assert bundle.read_metrics(tiny_bundle) == {"cider_d": 99.0}
+    assert catalogue.read_metrics(tiny_bundle) == {"cider_d": 99.0}
     assert [path.name for path in tiny_bundle.parent.iterdir()] == ["tiny"]
 
 
@@ -139,7 +139,7 @@ def test_a_failure_while_saving_leaves_the_old_captioner_alone(tiny_captioner, t
     with pytest.raises((OSError, TypeError), match="disk full|not JSON serializable"):
         bundle.save_captioner(tiny_captioner, tiny_bundle, metrics)
     assert read_all(tiny_bundle) == before
-    assert bundle.list_captioners(tiny_bundle.parent) == [tiny_bundle]
+    assert catalogue.list_captioners(tiny_bundle.parent) == [tiny_bundle]
     monkeypatch.undo()
     bundle.save_captioner(tiny_captioner, tiny_bundle, {"cider_d": 1.0})
     assert [path.name for path in tiny_bundle.parent.iterdir()] == ["tiny"]
@@ -148,7 +148,7 @@ def test_a_failure_while_saving_leaves_the_old_captioner_alone(tiny_captioner, t
 def test_a_failure_while_saving_the_first_time_leaves_nothing_that_is_listed(tiny_captioner, tmp_path):
     with pytest.raises(TypeError, match="not JSON serializable"):
         bundle.save_captioner(tiny_captioner, tmp_path / "first", {"not JSON": object()})
-    assert bundle.list_captioners(tmp_path) == []
+    assert catalogue.list_captioners(tmp_path) == []
     with pytest.raises(FileNotFoundError, match="No captioner at"):
         bundle.load_captioner(tmp_path / "first")
 
@@ -169,26 +169,6 @@ def test_a_kill_between_the_renames_loses_neither_captioner(tiny_captioner, tiny
     with pytest.raises(TypeError, match="not JSON serializable"):
         bundle.save_captioner(tiny_captioner, tiny_bundle, {"not JSON": object()})
     assert read_all(tiny_bundle.with_name(".tiny.old")) == before
-
-
-def test_the_captioner_of_the_best_encoder_is_listed_first(tmp_path):
-    for name in ("zebra", "compact", "mobilenet_v2", "apple", "vgg16", ".vgg16.new"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "config.json").write_text("{}")
-    (tmp_path / "no-captioner").mkdir()
-    listed = [folder.name for folder in bundle.list_captioners(tmp_path)]
-    assert listed == ["vgg16", "mobilenet_v2", "compact", "apple", "zebra"]
-    assert bundle.list_captioners(tmp_path / "nowhere") == []
-
-
-def test_without_a_name_the_first_of_the_list_is_chosen(tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "ARTIFACTS_DIR", tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"No captioner in .*\. Run model.ipynb to the end to create one\."):
-        bundle.choose_captioner()
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "config.json").write_text("{}")
-    assert bundle.choose_captioner() == tmp_path / "mine"
-    assert bundle.choose_captioner(tmp_path / "other") == tmp_path / "other"
 
 
 def remove(name):
@@ -285,18 +265,3 @@ def test_an_encoder_without_weights_is_explained(tiny_bundle, tmp_path, monkeypa
     monkeypatch.setattr(keras.utils, "get_file", lambda *_, **__: (_ for _ in ()).throw(Exception("no network")))
     with pytest.raises(FileNotFoundError, match="The ImageNet weights of tiny cannot be had. Tried: CAPTIONER_WEIGHTS"):
         bundle.load_captioner(tiny_bundle)
-
-
-def test_missing_metrics_are_explained(tiny_bundle):
-    remove("metrics.json")(tiny_bundle)
-    with pytest.raises(FileNotFoundError, match="lacks metrics.json. Run model.ipynb again"):
-        bundle.read_metrics(tiny_bundle)
-
-
-def test_the_configuration_says_what_the_captioner_is(tiny_bundle, tiny_captioner):
-    content = bundle.read_config(tiny_bundle)
-    assert content["encoder"] == {
-        "name": "tiny", "regions_layer": "grid", "fingerprint": tiny_captioner.encoder.fingerprint,
-    }  # fmt: skip
-    assert content["decoding"] == dataclasses.asdict(tiny_captioner.settings)
-    assert content["decoder"]["units"] == 4 and content["decoder"]["vocabulary_size"] == 16

@@ -1,4 +1,4 @@
-"""What may be imported without TensorFlow, which takes seconds and gigabytes."""
+"""What may be imported without TensorFlow and the like, which take seconds and gigabytes."""
 
 import subprocess
 import sys
@@ -9,11 +9,16 @@ from captioner import config
 
 
 @pytest.mark.parametrize(
-    "name", ["photos", "captions", "vocabulary", "metrics", "decoding", "calibration", "judgements"]
+    "name",
+    [
+        *("calibration", "captions", "catalogue", "decoding", "judgements", "metrics"),
+        *("overlays", "photos", "presentation", "serving", "vocabulary"),
+    ],
 )
-def test_text_photos_scores_and_search_import_no_tensorflow(name):
+def test_what_needs_no_network_imports_no_tensorflow(name):
     # A fresh interpreter, since other tests have TensorFlow loaded.
-    code = f"import sys, captioner.{name}; print(sorted({{'tensorflow', 'keras'}} & set(sys.modules)))"
+    heavy = {"tensorflow", "keras", "matplotlib", "streamlit"}
+    code = f"import sys, captioner.{name}; print(sorted({heavy} & set(sys.modules)))"
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=config.PROJECT_DIR, capture_output=True, text=True, check=False
     )

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from captioner import __main__ as command_line
-from captioner import bundle, config, datasets, metrics, photos
+from captioner import bundle, catalogue, config, datasets, metrics, photos
 
 
 @pytest.fixture
@@ -551,7 +551,7 @@ def test_train_makes_a_captioner_that_captions_without_reading_the_test_split(
     monkeypatch.setattr(pipeline, "train_captioner", train_tiny)
     assert run("train", "--data", data, "--encoder", "tiny", "--name", "mine", "--epochs", 1) == 0
     assert f"The captioner is in {tmp_path / 'artifacts' / 'mine'}." in capsys.readouterr().out
-    report = bundle.read_metrics(tmp_path / "artifacts" / "mine")
+    report = catalogue.read_metrics(tmp_path / "artifacts" / "mine")
     assert (report["split"], report["best_epoch"], report["seed"]) == ("validation", 1, 0)
     photo = next((data / "Images").iterdir())
     assert run("caption", photo, "--captioner", tmp_path / "artifacts" / "mine") == 0

@@ -1,5 +1,6 @@
 """Any photo to RGB pixels: which way up, which colours, what is refused and in which words."""
 
+import base64
 import io
 import re
 
@@ -21,6 +22,17 @@ STORED = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
+
+
+# 64 wide and 32 high, red with a blue right half. Written once with pillow-heif, since what reads HEIC cannot write it.
+HEIC = base64.b64decode(
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAX1tZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAACJpbG9jAAAA"
+    "AERAAAEAAQAAAAABoQABAAAAAAAAACUAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAABAABodmMxAAAAAA5waXRtAAAAAAABAAAA/WlwcnAAAADd"
+    "aXBjbwAAAHZodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQAqQgEBA3AAAAMAkAAAAwAA"
+    "AwAeoCCBBZbq5Ka5uAhoMCAAAAMDIAAAAwAhYgABAAZEAcFzwIkAAAATY29scm5jbHgAAQANAAaAAAAAFGlzcGUAAAAAAAAAQAAAAEAAAAAoY2xh"
+    "cAAAAEAAAAABAAAAIAAAAAEAAAAAAAAAAv///+AAAAACAAAAEHBpeGkAAAAAAwgICAAAABhpcG1hAAAAAAAAAAEAAQWBAgMFhAAAAC1tZGF0AAAA"
+    "ISgBrxmA70mlv//ihh/5rWv+v7IX//LxJ34ken/W5ENtbw=="
+)
 
 
 def _encode(picture, suffix="PNG", **options):
@@ -131,6 +143,38 @@ def test_a_photo_of_the_right_size_passes_unchanged():
     assert (photos.load_photo(_encode(Image.fromarray(stored)), 224) == stored).all()
 
 
+def test_photos_of_iphones_are_read():
+    photo = photos.open_photo(HEIC)
+    assert (photo.size, photo.mode) == ((64, 32), "RGB")
+    _assert_colour(photo.getpixel((8, 16)), RED)
+    _assert_colour(photo.getpixel((56, 16)), BLUE)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((4000, 3000), (1000, 750)),  # A quarter; an eighth would leave 500.
+        ((3000, 4000), (750, 1000)),
+        ((1920, 1440), (960, 720)),
+        ((1900, 1440), (1900, 1440)),  # A half would leave 950.
+        ((8000, 1000), (4000, 500)),  # An eighth would leave 125 along the shorter side.
+        ((500, 375), (500, 375)),
+    ],
+)
+def test_large_jpegs_are_decoded_at_a_fraction_that_is_enough(size, expected):
+    source = _encode(Image.new("RGB", size, RED), "JPEG")
+    assert photos.open_photo(source, reduced=True).size == expected
+    assert photos.open_photo(source).size == size
+    assert photos.open_photo(_encode(Image.new("RGB", (30, 20))), reduced=True).size == (30, 20)
+
+
+def test_a_reduced_photo_gives_the_pixels_that_load_photo_gives():
+    stored = np.random.default_rng(0).integers(0, 256, (75, 100, 3), np.uint8)
+    source = _encode(Image.fromarray(stored).resize((2000, 1500), Image.Resampling.BICUBIC), "JPEG")
+    reduced = photos.open_photo(source, reduced=True)
+    assert (photos.resize_photo(reduced, 112) == photos.load_photo(source, 112)).all()
+
+
 def test_a_large_jpeg_looks_the_same_when_it_is_decoded_smaller():
     steps = np.linspace(0, 255, 1600).astype(np.uint8)
     stored = np.stack(np.broadcast_arrays(steps[None, :], steps[:, None], np.uint8(90)), axis=-1)
@@ -160,10 +204,10 @@ def _assert_refused(source, message, **options):
         photos.open_photo(source, **options)
 
 
-@pytest.mark.parametrize("suffix", ["JPEG", "PNG", "GIF", "BMP", "TIFF"])
+@pytest.mark.parametrize("suffix", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "HEIC"])
 def test_a_photo_cut_short_is_refused(suffix, tmp_path):
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
-    whole = _encode(noise, suffix)
+    whole = HEIC if suffix == "HEIC" else _encode(noise, suffix)
     path = tmp_path / "cut.jpg"
     path.write_bytes(whole[: len(whole) // 2])
     _assert_refused(path, r"^cut.jpg (is damaged or cut short \(.+\)|is not a picture that can be read: .*)\.$")

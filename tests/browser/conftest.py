@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+# Milliseconds for whatever the page does: two cores may be busy with other things.
+PATIENCE = 120_000
 # Bytes that the server may write to one file.
 LARGEST_FILE = 100
 PROJECT = Path(__file__).resolve().parents[2]
@@ -144,6 +146,7 @@ def browser():
     )
     if not CHROMIUM:
         pytest.skip("There is no Chromium: apt-get install chromium, or name one in CHROMIUM.")
+    playwright.expect.set_options(timeout=PATIENCE)
     with playwright.sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
         yield chromium
@@ -152,14 +155,14 @@ def browser():
 
 @pytest.fixture
 def open_page(browser, server):
-    """Returns a function that opens the page in a fresh browser and waits until it invites."""
+    """Returns a function that opens the page in a fresh browser and waits until its captioner is awake."""
     contexts, foreign, errors = [], [], []
 
     def open_(query: str = "", *, width: int = 1440, height: int = 900, **options):
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(PATIENCE)
         page.on("request", lambda request: None if is_ours(request.url, server.url) else foreign.append(request.url))
         page.on("pageerror", lambda error: errors.append(error))
         page.goto(server.url + query)
