@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from captioner import config
+from captioner.crops import name_crop
 from captioner.features import FeatureStore
 from captioner.vocabulary import Vocabulary
 
@@ -28,6 +29,9 @@ class CaptionBatches:
         batch_size: `B`.
         max_length: Longer captions lose their tail, and with it the end marker.
         seed: Decides the order.
+        crops: Features of crops of the same photos, see `captioner.pipeline.extract_crops`.
+        crop_share: Share of the captions that come with one of the crops of their photo instead of the whole, anew in
+            each epoch.
     """
 
     def __init__(
@@ -39,11 +43,16 @@ class CaptionBatches:
         batch_size: int = config.TrainingConfig.batch_size,
         max_length: int = config.TrainingConfig.max_length,
         seed: int = 0,
+        crops: FeatureStore | None = None,
+        crop_share: float = config.TrainingConfig.crop_share,
     ):
         if not captions:
             raise ValueError("There are no captions to train on. Received: captions=[]")
         self._features, self.batch_size, self._seed = features, batch_size, seed
-        self._rows = features.row_numbers([image_id for image_id, _ in captions])
+        image_ids = [image_id for image_id, _ in captions]
+        self._rows = features.row_numbers(image_ids)
+        self._crops, self._crop_share = crops, crop_share
+        self._crop_rows = None if crops is None else _find_crops(crops, image_ids)  # (captions, crops of a photo)
         self._tokens = [
             np.array([vocabulary.start_id, *vocabulary.encode(text), vocabulary.end_id][: max_length + 1], np.int32)
             for _, text in captions
@@ -62,8 +71,9 @@ class CaptionBatches:
             `{"pooled": (B, P), "regions": (B, R, D), "input_ids": (B, T)}` and `target_ids` `(B, T)`; features are
             float16, ids int32, right-padded, targets shifted by one.
         """
+        random = np.random.default_rng([self._seed, number, 1])
         for indices in self._order(number, shuffle):
-            yield self._batch(indices)
+            yield self._batch(indices, random)
 
     def dataset(self, first_epoch: int = 0) -> tf.data.Dataset:
         """Returns the batches of all epochs from `first_epoch` on, read ahead of the training."""
@@ -95,7 +105,7 @@ class CaptionBatches:
             batches += [pool[i : i + size] for i in range(0, len(pool), size)]
         return [batches[i] for i in random.permutation(len(batches))]
 
-    def _batch(self, indices: np.ndarray):
+    def _batch(self, indices: np.ndarray, random: np.random.Generator):
         ids = np.full((len(indices), self._lengths[indices].max() + 1), Vocabulary.pad_id, np.int32)
         for row, index in enumerate(indices):
             ids[row, : len(self._tokens[index])] = self._tokens[index]
@@ -103,6 +113,12 @@ class CaptionBatches:
         # The end marker is a target only; as an input it would start a word that is never scored.
         input_ids = np.where(ids[:, :-1] == Vocabulary.end_id, Vocabulary.pad_id, ids[:, :-1])
         views = {"pooled": self._features.pooled[rows], "regions": self._features.regions[rows]}
+        if self._crop_rows is not None:
+            cropped = np.flatnonzero(random.random(len(indices)) < self._crop_share)
+            choices = self._crop_rows[indices[cropped]]  # (cropped, crops of a photo)
+            rows = choices[np.arange(len(cropped)), random.integers(choices.shape[1], size=len(cropped))]
+            views["pooled"][cropped] = self._crops.pooled[rows]
+            views["regions"][cropped] = self._crops.regions[rows]
         return views | {"input_ids": input_ids}, ids[:, 1:]
 
     def _signature(self):
@@ -112,3 +128,10 @@ class CaptionBatches:
         ids = tf.TensorSpec((None, None), tf.int32)
         views = {"pooled": spec(self._features.pooled), "regions": spec(self._features.regions)}
         return views | {"input_ids": ids}, ids
+
+
+def _find_crops(crops: FeatureStore, image_ids: Sequence[str]) -> np.ndarray:
+    """Returns the rows of the crops of each photo, `(len(image_ids), crops of a photo)`."""
+    count = len(crops.image_ids) // len({crop.rpartition("#")[0] for crop in crops.image_ids})
+    rows = crops.row_numbers([name_crop(image_id, number) for image_id in image_ids for number in range(count)])
+    return rows.reshape(-1, count)

@@ -26,7 +26,7 @@ from captioner import compact, config
 
 WEIGHTS_VARIABLE = "CAPTIONER_WEIGHTS"
 # Raise this whenever the pixels that reach a network change: features made before must not be mixed with new ones.
-PREPROCESSING_VERSION = 1
+PREPROCESSING_VERSION = 2
 _RELEASE = "https://storage.googleapis.com/tensorflow/keras-applications"
 # Seconds without a byte before a download is given up; Keras alone would wait for ever.
 _TIMEOUT_SECONDS = 30

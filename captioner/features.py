@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import tqdm
 
-from captioner import config, encoders
+from captioner import config, crops, encoders
 from captioner import photos as photos_module
 
 _FORMAT = 1
@@ -68,6 +68,7 @@ def extract_features(
     photo_paths: Mapping[str, Path],
     folder: str | Path | None = None,
     *,
+    boxes: Mapping[str, crops.Box] | None = None,
     batch_size: int = 64,
     progress: bool = True,
 ) -> FeatureStore:
@@ -79,6 +80,7 @@ def extract_features(
         encoder: The encoder, see `captioner.encoders.load_encoder`.
         photo_paths: Image id -> photo file.
         folder: Where the cache is or will be; by default a folder in `data/features` named after encoder and photos.
+        boxes: Image id -> part of the photo to encode; by default the whole photos.
         batch_size: Photos encoded together. A resumed run uses the batch size it began with.
         progress: Whether to show a progress bar.
 
@@ -90,12 +92,12 @@ def extract_features(
             one, or if the features are not finite.
         FileNotFoundError: If none of the photos can be read.
     """
-    expected = _describe(encoder, photo_paths, batch_size)
+    expected = _describe(encoder, photo_paths, boxes or {}, batch_size)
     folder = Path(folder) if folder else _default_folder(expected)
     index = _open_index(folder, expected, encoder)
     image_ids = index["image_ids"]
     if index["num_done"] < len(image_ids):
-        _extract(encoder, photo_paths, folder, index, progress)
+        _extract(encoder, photo_paths, boxes or {}, folder, index, progress)
     if len(index["failed"]) == len(image_ids):
         raise FileNotFoundError(
             f"None of the {len(image_ids)} photos can be read, for example: {next(iter(index['failed'].values()))}"
@@ -103,7 +105,7 @@ def extract_features(
     return FeatureStore(folder, index)
 
 
-def _extract(encoder, photo_paths, folder, index, progress) -> None:
+def _extract(encoder, photo_paths, boxes, folder, index, progress) -> None:
     """Fills the missing rows of a cache, batch by batch."""
     arrays = [_open_array(folder, view, index) for view in _VIEWS]
     bar = tqdm.tqdm(
@@ -113,7 +115,7 @@ def _extract(encoder, photo_paths, folder, index, progress) -> None:
     with bar, contextlib.ExitStack() as stack:
         # Plain writes, not through the map: a full disk is then an error, where a map would kill the process.
         files = [stack.enter_context((folder / f"{view}.npy").open("r+b")) for view in _VIEWS]
-        for image_ids, batch, failed in _read_batches(encoder.image_size, photo_paths, index):
+        for image_ids, batch, failed in _read_batches(encoder.image_size, photo_paths, boxes, index):
             start, count = index["num_done"], len(image_ids)
             views = encoder.encode(batch)
             readable = np.array([image_id not in failed for image_id in image_ids])
@@ -142,7 +144,7 @@ def _to_float16(view: np.ndarray, encoder) -> np.ndarray:
     return rows
 
 
-def _read_batches(image_size: int, photo_paths, index) -> Iterator[tuple[list[str], np.ndarray, dict[str, str]]]:
+def _read_batches(image_size: int, photo_paths, boxes, index) -> Iterator[tuple[list[str], np.ndarray, dict[str, str]]]:
     """Yields ids, uint8 photos `(batch_size, S, S, 3)` and failures, reading one batch ahead of the encoder."""
     size = index["batch_size"]
     starts = range(index["num_done"], len(index["image_ids"]), size)
@@ -150,7 +152,7 @@ def _read_batches(image_size: int, photo_paths, index) -> Iterator[tuple[list[st
 
     def read(image_id):
         try:
-            return photos_module.load_photo(photo_paths[image_id], image_size), None
+            return photos_module.load_photo(photo_paths[image_id], image_size, box=boxes.get(image_id)), None
         except (photos_module.PhotoError, OSError) as error:
             return np.zeros((image_size, image_size, 3), np.uint8), str(error)
 
@@ -166,14 +168,14 @@ def _read_batches(image_size: int, photo_paths, index) -> Iterator[tuple[list[st
             yield image_ids, batch, {i: e for i, (_, e) in zip(image_ids, results, strict=True) if e}
 
 
-def _describe(encoder, photo_paths: Mapping[str, Path], batch_size: int) -> dict:
+def _describe(encoder, photo_paths: Mapping[str, Path], boxes: Mapping[str, crops.Box], batch_size: int) -> dict:
     """Returns a fresh index: what these features are of, and nothing done yet."""
     if not photo_paths:
         raise ValueError("There are no photos to encode. Received: photo_paths={}")
     digest = hashlib.sha256()
     for image_id, path in photo_paths.items():
         size = path.stat().st_size if path.is_file() else -1
-        digest.update(f"{image_id}\0{size}\n".encode())
+        digest.update(f"{image_id}\0{size}\n{boxes.get(image_id, '')}".encode())
     return {
         "format": _FORMAT,
         "encoder": encoder.name,

@@ -13,6 +13,8 @@ import numpy as np
 import pi_heif
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from captioner import crops
+
 # What Pillow opens and people upload; HEIC is what iPhones make. The first frame of an animation counts.
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif")
 # A reduced photo keeps at least so many pixels along its longer side, enough for a preview on a dense screen, and along
@@ -68,13 +70,16 @@ def open_photo(source: str | Path | bytes, name: str | None = None, *, reduced: 
         raise PhotoError(f"{name} is damaged or cut short ({error}).") from None
 
 
-def load_photo(source: str | Path | bytes, image_size: int, name: str | None = None) -> np.ndarray:
+def load_photo(
+    source: str | Path | bytes, image_size: int, name: str | None = None, *, box: crops.Box | None = None
+) -> np.ndarray:
     """Reads a photo as an encoder takes it.
 
     Args:
         source: A file, or the bytes of one.
         image_size: Side `S` of the square in pixels.
         name: What to call the photo in messages, by default the file's name.
+        box: The part of it to read, see `captioner.crops`; by default the whole.
 
     Returns:
         RGB pixels, uint8 `(S, S, 3)`.
@@ -82,7 +87,8 @@ def load_photo(source: str | Path | bytes, image_size: int, name: str | None = N
     Raises:
         PhotoError: As `open_photo`.
     """
-    return resize_photo(open_photo(source, name, reduced=True), image_size)
+    photo = open_photo(source, name, reduced=True)
+    return resize_photo(photo, image_size) if box is None else _crop_photo(photo, image_size, box)
 
 
 def resize_photo(photo: Image.Image, image_size: int) -> np.ndarray:
@@ -91,6 +97,15 @@ def resize_photo(photo: Image.Image, image_size: int) -> np.ndarray:
         # reducing_gap shrinks a large photo by whole factors first: the same to the eye, but faster.
         photo = photo.resize((image_size, image_size), Image.Resampling.BILINEAR, reducing_gap=3.0)
     return np.asarray(photo)
+
+
+def _crop_photo(photo: Image.Image, image_size: int, box: crops.Box) -> np.ndarray:
+    top, left, bottom, right = box
+    width, height = photo.size
+    place = (min(left, right) * width, top * height, max(left, right) * width, bottom * height)
+    size = (image_size, image_size)
+    pixels = np.asarray(photo.resize(size, Image.Resampling.BILINEAR, box=place, reducing_gap=3.0))
+    return pixels[:, ::-1] if left > right else pixels
 
 
 def list_photos(paths: list[str | Path]) -> list[Path]:

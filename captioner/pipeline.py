@@ -21,6 +21,9 @@ from captioner import (
     storage,
     training,
 )
+from captioner import (
+    crops as crops_module,
+)
 from captioner.decoder import CaptionDecoder
 from captioner.encoders import Encoder
 from captioner.inference import Captioner
@@ -98,16 +101,36 @@ def train_captioner(
     print(why)
     encoder = encoders.load_encoder(encoder_name)
     stores = {split: features.extract_features(encoder, dataset.photo_paths(split)) for split in dataset.splits}
+    cropped = extract_crops(encoder, dataset, settings)
     keras.utils.set_random_seed(settings.seed)
     vocabulary = Vocabulary.from_captions(text for _, text in dataset.captions("train"))
     name = name or name_captioner(encoder_name, dataset)
     captioner = build_captioner(encoder, vocabulary, name=name, settings=decoder_settings)
-    history = fit_captioner(captioner, dataset, stores, config.RUNS_DIR / captioner.name, settings=settings)
+    run_dir = config.RUNS_DIR / captioner.name
+    history = fit_captioner(captioner, dataset, stores, run_dir, settings=settings, crops=cropped)
     report = evaluation.evaluate_captioner(captioner, dataset, stores["validation"], "validation")
     report |= {"seed": settings.seed, "best_epoch": training.best_epoch(history)["epoch"]}
     report["calibration"] = confidence.calibrate_captioner(captioner, dataset, stores["validation"])
     print(calibration.describe_report(report["calibration"]))
     return bundle.save_captioner(captioner, config.ARTIFACTS_DIR / captioner.name, report)
+
+
+def extract_crops(
+    encoder: Encoder, dataset: datasets.CaptionDataset, settings: config.TrainingConfig, *, progress: bool = True
+) -> features.FeatureStore | None:
+    """Encodes crops of the train photos, half of them mirrored, to train on beside the whole photos.
+
+    Returns:
+        Their features, or `None` without crops: if the settings ask for none, or the data are drawings, whose captions
+        say what is left and right, large and small.
+    """
+    if not settings.num_crops or drawings.is_drawn(dataset.folder):
+        return None
+    image_ids = dataset.image_ids("train")
+    boxes = crops_module.draw_boxes(len(image_ids), settings.num_crops, min_side=settings.min_crop, mirrored=True)
+    listed = crops_module.list_boxes(image_ids, boxes)
+    paths = {crop: dataset.photo_path(crop.rpartition("#")[0]) for crop in listed}
+    return features.extract_features(encoder, paths, boxes=listed, progress=progress)
 
 
 def name_captioner(encoder_name: str, dataset: datasets.CaptionDataset) -> str:
@@ -130,6 +153,7 @@ def fit_captioner(
     run_dir: str | Path,
     *,
     settings: config.TrainingConfig,
+    crops: features.FeatureStore | None = None,
     verbose: int = 1,
 ) -> list[dict[str, float]]:
     """Trains a captioner's decoder on the train split, or goes on with the run in `run_dir`.
@@ -140,6 +164,7 @@ def fit_captioner(
         stores: Features of those splits.
         run_dir: Folder of the run.
         settings: How to train.
+        crops: From `extract_crops`.
         verbose: As for `fit`.
 
     Returns:
@@ -157,6 +182,8 @@ def fit_captioner(
             batch_size=settings.batch_size,
             max_length=settings.max_length,
             seed=settings.seed,
+            crops=crops if split == "train" else None,
+            crop_share=settings.crop_share,
         )
         for split in pairs
     )

@@ -21,9 +21,8 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from PIL import Image
 
-from captioner import datasets, encoders, features, photos
+from captioner import crops, datasets, encoders, features, photos
 
 # Words that say nothing of what is to be seen. What remains is nouns, colours, verbs and places.
 FUNCTION_WORDS = frozenset(
@@ -130,16 +129,6 @@ def count_words(dataset: datasets.CaptionDataset, image_ids: Sequence[str], word
     return shares
 
 
-def draw_crops(num_photos: int, options: TargetsConfig) -> np.ndarray:
-    """Draws the boxes that the teacher looks at, float32 `(N, num_crops, 4)`: top, left, bottom, right, 0 to 1."""
-    rng = np.random.default_rng(0)
-    shape = (num_photos, options.num_crops)
-    sides = rng.uniform(options.min_crop, 0.95, (*shape, 1)) * rng.uniform(0.9, 1.1, (*shape, 2))
-    sides = np.clip(sides, options.min_crop, 1.0)
-    corners = rng.uniform(0, 1, (*shape, 2)) * (1 - sides)
-    return np.concatenate([corners, corners + sides], axis=-1).astype(np.float32)
-
-
 def prepare_targets(
     folder: str | Path,
     dataset: datasets.CaptionDataset,
@@ -171,10 +160,11 @@ def prepare_targets(
     folder.mkdir(parents=True, exist_ok=True)
     encoder = encoders.load_encoder(teacher)
     stores = {s: features.extract_features(encoder, dataset.photo_paths(s)) for s in ("train", "validation")}
-    boxes = draw_crops(len(train), options)
+    boxes = crops.draw_boxes(len(train), options.num_crops, min_side=options.min_crop)
     if options.num_crops:
-        crops = _write_crops(folder / "crops", dataset, train, boxes, encoder.image_size)
-        stores["crops"] = features.extract_features(encoder, crops, folder / "crop_features")
+        listed = crops.list_boxes(train, boxes)
+        paths = {crop: dataset.photo_path(crop.rpartition("#")[0]) for crop in listed}
+        stores["crops"] = features.extract_features(encoder, paths, folder / "crop_features", boxes=listed)
     _write_photos(folder / "photos.npy", dataset, [*train, *validation], options.photo_size)
     _write_views(folder, boxes, len(train), len(validation))
     _write_maps(folder, _list_views(stores, train, validation, options), len(train), options, _read_classifier(teacher))
@@ -183,25 +173,6 @@ def prepare_targets(
     (folder / "words.json").write_text(json.dumps(words), encoding="utf-8")
     (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
     return folder
-
-
-def _write_crops(folder: Path, dataset, ids: Sequence[str], boxes: np.ndarray, size: int) -> dict[str, Path]:
-    """Writes crops as pictures that an encoder takes as they are; returns view id -> file."""
-    folder.mkdir(exist_ok=True)
-    files = {}
-    for image_id, crops in zip(ids, boxes, strict=True):
-        photo = None
-        for number, (top, left, bottom, right) in enumerate(crops.tolist()):
-            file = files[f"{image_id}#{number}"] = folder / f"{Path(image_id).stem}_{number}.jpg"
-            if file.is_file():
-                continue
-            photo = photo or photos.open_photo(dataset.photo_path(image_id))
-            width, height = photo.size
-            box = (left * width, top * height, right * width, bottom * height)
-            crop = photo.resize((size, size), Image.Resampling.BILINEAR, box=box)
-            crop.save(file.with_suffix(".tmp"), format="JPEG", quality=95)
-            file.with_suffix(".tmp").replace(file)
-    return files
 
 
 def _write_photos(file: Path, dataset, ids: Sequence[str], size: int) -> None:
@@ -222,8 +193,8 @@ def _write_views(folder: Path, boxes: np.ndarray, num_train: int, num_validation
 
 def _list_views(stores, train, validation, options: TargetsConfig) -> list[tuple]:
     """Returns store and row of each view, in the order of `_write_views`."""
-    crops = [f"{image_id}#{number}" for image_id in train for number in range(options.num_crops)]
-    groups = {"train": train, "crops": crops, "validation": validation}
+    parts = [crops.name_crop(image_id, number) for image_id in train for number in range(options.num_crops)]
+    groups = {"train": train, "crops": parts, "validation": validation}
     return [
         (stores[name], row) for name, ids in groups.items() if ids for row in stores[name].row_numbers(ids).tolist()
     ]

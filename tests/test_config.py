@@ -17,9 +17,9 @@ def test_few_captions_get_small_batches_and_many_epochs():
     assert (few.batch_size, few.epochs) == (32, 32)
 
 
-def test_what_is_decided_stands_and_zero_leaves_it_open():
-    chosen = config.suggest_training(1_800, epochs=3, batch_size=0, learning_rate=0.0, seed=7)
-    assert chosen == dataclasses.replace(config.suggest_training(1_800), epochs=3, seed=7)
+def test_what_is_decided_stands_and_none_leaves_it_open():
+    chosen = config.suggest_training(1_800, epochs=3, batch_size=None, num_crops=0, seed=7)
+    assert chosen == dataclasses.replace(config.suggest_training(1_800), epochs=3, num_crops=0, seed=7)
 
 
 def test_an_unknown_setting_is_refused():

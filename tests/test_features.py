@@ -308,3 +308,17 @@ def test_a_full_disk_is_an_error_and_the_run_can_go_on(paths, folder, monkeypatc
         with pytest.raises(OSError, match="No space left on device"):
             extract(QuadrantEncoder(), paths, folder)
     np.testing.assert_array_equal(extract(QuadrantEncoder(), paths, folder).pooled[6], [61.5, 100, 7])
+
+
+def test_parts_of_photos_are_encoded_and_are_never_taken_for_the_whole(tmp_path):
+    paths = draw_photos(tmp_path / "photos", 2)
+    parts = {"0.png#0": paths["0.png"], "1.png#0": paths["1.png"]}
+    # The right half of photo 0, the left half of photo 1 mirrored: columns of red values 1, 3 and 10, 12.
+    boxes = {"0.png#0": (0, 0.5, 1, 1), "1.png#0": (0, 0.5, 1, 0)}
+    store = extract(QuadrantEncoder(), parts, tmp_path / "cache", boxes=boxes)
+    assert store.rows(["0.png#0"])[1][0, :, 0].tolist() == [1, 1, 3, 3]
+    assert store.rows(["1.png#0"])[1][0, :, 0].tolist() == [10, 10, 12, 12]
+    with pytest.raises(ValueError, match="holds other features: photos"):
+        extract(QuadrantEncoder(), parts, tmp_path / "cache")
+    with pytest.raises(ValueError, match="holds other features: photos"):
+        extract(QuadrantEncoder(), parts, tmp_path / "cache", boxes=boxes | {"0.png#0": (0, 0, 1, 1)})

@@ -71,13 +71,6 @@ def test_words_are_weighted_by_the_share_of_captions_that_use_them(toy_dataset):
     assert shares.tolist() == [[1.0, 0.5], [0.5, 0.5], [0.0, 0.0]]
 
 
-def test_crops_stay_inside_and_keep_their_least_side():
-    boxes = targets.draw_crops(500, targets.TargetsConfig(num_crops=2, min_crop=0.6))
-    assert boxes.shape == (500, 2, 4)
-    assert boxes.min() >= 0 and boxes.max() <= 1
-    assert (boxes[..., 2:] - boxes[..., :2]).min() >= 0.6 - 1e-6
-
-
 TOY = targets.TargetsConfig(photo_size=16, num_crops=2, num_components=3, min_photos=1)
 
 

@@ -57,6 +57,34 @@ def test_loss_of_nothing_but_padding_is_zero():
     assert float(training.CaptionLoss(0.1)(np.zeros((1, 2)), np.ones((1, 2, 5), np.float32))) == 0
 
 
+class ToyCrops(ToyFeatures):
+    """Two crops of each photo, whose `pooled` says which photo and crop it is of."""
+
+    def __init__(self):
+        self.image_ids = [f"{image_id}#{number}" for image_id in PHOTOS for number in range(2)]
+        self.pooled = np.array([[10 * n // 2 * 2 + n % 2] * 6 for n in range(8)], np.float16)
+        self.regions = np.zeros((8, 3, 5), np.float16)
+
+    def row_numbers(self, image_ids):
+        return np.array([self.image_ids.index(image_id) for image_id in image_ids])
+
+
+def test_captions_come_with_crops_of_their_own_photo_in_the_share_asked_for():
+    for share, allowed in ((0.0, {"whole"}), (1.0, {"crop"}), (0.5, {"whole", "crop"})):
+        seen = set()
+        for number in range(20):
+            mixed = make_batches(crops=ToyCrops(), crop_share=share).epoch(number)
+            plain = make_batches().epoch(number)
+            for (inputs, targets), (expected, same_targets) in zip(mixed, plain, strict=True):
+                np.testing.assert_array_equal(targets, same_targets)
+                for pooled, photo in zip(inputs["pooled"], expected["pooled"], strict=True):
+                    row = np.flatnonzero((ToyFeatures().pooled == photo).all(axis=1))[0]
+                    is_whole = (pooled == photo).all()
+                    assert is_whole or pooled[0] in ToyCrops().pooled[2 * row : 2 * row + 2, 0]
+                    seen.add("whole" if is_whole else "crop")
+        assert seen == allowed
+
+
 def test_targets_are_inputs_shifted_by_one_and_padded_on_the_right():
     inputs, target_ids = next(make_batches(batch_size=8).epoch(0, shuffle=False))
     a, red, circle = VOCABULARY.encode("a red circle")

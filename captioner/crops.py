@@ -1,0 +1,57 @@
+"""Crops of the train photos: more views of the same few photos, computed once.
+
+A box is a part of a photo in shares of its sides: top, left, bottom, right, 0 to 1; left beyond right mirrors it.
+No TensorFlow here.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+Box = tuple[float, float, float, float]
+
+
+def draw_boxes(
+    num_photos: int, num_crops: int, *, min_side: float, mirrored: bool = False, seed: int = 0
+) -> np.ndarray:
+    """Draws boxes at random.
+
+    Args:
+        num_photos: How many photos `N`.
+        num_crops: How many boxes `K` for each.
+        min_side: Least share of a side that a box keeps.
+        mirrored: Whether to mirror half of them.
+        seed: The same seed gives the same boxes.
+
+    Returns:
+        float32 `(N, K, 4)`.
+    """
+    rng = np.random.default_rng(seed)
+    shape = (num_photos, num_crops)
+    sides = rng.uniform(min_side, 0.95, (*shape, 1)) * rng.uniform(0.9, 1.1, (*shape, 2))
+    sides = np.clip(sides, min_side, 1.0)
+    corners = rng.uniform(0, 1, (*shape, 2)) * (1 - sides)
+    boxes = np.concatenate([corners, corners + sides], axis=-1)
+    if mirrored:
+        turned = rng.random(shape) < 0.5
+        boxes[turned] = boxes[turned][:, [0, 3, 2, 1]]
+    return boxes.astype(np.float32)
+
+
+def name_crop(image_id: str, number: int) -> str:
+    """Returns the id of a crop of a photo."""
+    return f"{image_id}#{number}"
+
+
+def list_boxes(image_ids: Sequence[str], boxes: np.ndarray) -> dict[str, Box]:
+    """Returns crop id -> box, for `captioner.features.extract_features`.
+
+    Args:
+        image_ids: The photos, `N`.
+        boxes: `(N, K, 4)`.
+    """
+    return {
+        name_crop(image_id, number): tuple(box)
+        for image_id, listed in zip(image_ids, boxes.tolist(), strict=True)
+        for number, box in enumerate(listed)
+    }
