@@ -145,8 +145,7 @@ def _model_card(captioner: Captioner, name: str, metrics: dict) -> str:
     )
     return _CARD.format(
         name=name,
-        encoder=captioner.encoder.name,
-        layer=captioner.encoder.regions_layer,
+        encoder=_describe_encoder(captioner.encoder),
         data=metrics.get("data", "its data set"),
         words=len(captioner.vocabulary),
         parameters=captioner.decoder.count_params() / 1e6,
@@ -157,10 +156,23 @@ def _model_card(captioner: Captioner, name: str, metrics: dict) -> str:
     )
 
 
+def _describe_encoder(encoder: encoders.Encoder) -> str:
+    text = f"Encoder: `{encoder.name}`, frozen, regions from its layer `{encoder.regions_layer}`."
+    description = encoder.weights_file and encoder.weights_file.with_name(compact.DESCRIPTION_FILE)
+    if not encoder.is_ours or not description or not description.is_file():
+        return text
+    facts = json.loads(description.read_text(encoding="utf-8"))
+    teacher = f"taught by `{facts['teacher']}`" if facts["teacher"] else "taught by captions alone"
+    return (
+        f"{text} It is this project's own: {facts['parameters'] / 1e6:.1f} million parameters, {teacher} on "
+        f"{facts['views']:,} views of Flickr8k's train photos; what that gave is in `{compact.DESCRIPTION_FILE}`."
+    )
+
+
 _CARD = """# Captioner `{name}`
 
-Describes a photo in one English sentence. Encoder `{encoder}` (regions from `{layer}`, frozen), decoder an LSTM with
-additive attention ({parameters:.1f} million parameters, {words} words), beam search with {beams} beams.
+Describes a photo in one English sentence. {encoder} Decoder: an LSTM with additive attention
+({parameters:.1f} million parameters, {words} words), beam search with {beams} beams.
 
 Trained on the train split of {data}; the best epoch was chosen by CIDEr-D of freely written validation captions.
 
