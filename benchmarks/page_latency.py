@@ -1,6 +1,6 @@
 """Measures how long a visitor waits: for the page to appear, and from dropping a large photo to reading its caption.
 
-    python benchmarks/page_latency.py artifacts/compact [--source $FLICKR8K_DIR/Images]
+    python -m benchmarks.page_latency artifacts/compact [--source $FLICKR8K_DIR/Images]
 
 Chromium and the server share this machine's cores, as on a laptop. The clock runs in the browser, from the moment it
 has the file to the moment the caption stands on the page. Writes `artifacts/results/page_latency.json`.
@@ -11,8 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import page_server
 from playwright.sync_api import Page, sync_playwright
+
+from benchmarks import page_server
 
 # Photos before the clock counts.
 WARM_UP = 3

@@ -1,6 +1,6 @@
 """Lets many people use the page at once and holds that each gets their own captions and nobody else's.
 
-    python benchmarks/page_load.py artifacts/compact [--source $FLICKR8K_DIR/Images]
+    python -m benchmarks.page_load artifacts/compact [--source $FLICKR8K_DIR/Images]
 
 Each person is a browser session of its own, dropping some photos at the same moment as all the others; the latencies
 include what so many browsers cost on the same cores. Writes `artifacts/results/page_load.json`.
@@ -16,8 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import page_server
 from playwright.async_api import Browser, Page, async_playwright
+
+from benchmarks import page_server
 
 _CARDS = """captions => captions.map((one) => [one.parentElement.querySelector("h2").textContent, one.textContent])"""
 
