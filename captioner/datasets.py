@@ -37,7 +37,7 @@ class CaptionDataset:
     """Which photo is on which split, and what people wrote about it.
 
     Attributes:
-        name: Name of the folder, for messages and reports.
+        name: `flickr8k` for its photos on their official splits, else the name of the folder; for reports.
         folder: Where it was read from.
         image_dir: Folder of the photos.
         splits: Image ids of each split that was read.
@@ -124,7 +124,8 @@ def read_dataset(folder: str | Path | None = None, splits: Sequence[str] = confi
             f"{len(bare)} of {len(references)} photos in {folder} have no caption, for example {bare[0]!r}. "
             "Add their captions or take them off the split files."
         )
-    return CaptionDataset(folder.name, folder, _find_image_dir(folder), image_ids, references)
+    name = "flickr8k" if _are_official(image_ids) else folder.name
+    return CaptionDataset(name, folder, _find_image_dir(folder), image_ids, references)
 
 
 def read_raw_captions(folder: str | Path) -> dict[str, list[str]]:
@@ -153,7 +154,7 @@ def _read_splits(folder: Path, splits: Sequence[str]) -> dict[str, tuple[str, ..
     if unknown:
         raise ValueError(f"splits must be among {config.SPLITS}. Received: splits={unknown!r}")
     own = any((folder / name).is_file() for name in SPLIT_FILES.values())
-    shipped = None if own else json.loads(_SHIPPED_SPLITS.read_text(encoding="utf-8"))
+    shipped = None if own else _read_shipped_splits()
     image_ids = {s: _read_split_file(folder / SPLIT_FILES[s]) if own else tuple(shipped[s]) for s in splits}
     seen: dict[str, str] = {}
     for split, ids in image_ids.items():
@@ -165,6 +166,16 @@ def _read_splits(folder: Path, splits: Sequence[str]) -> dict[str, tuple[str, ..
                 )
             seen[image_id] = split
     return image_ids
+
+
+def _read_shipped_splits() -> dict[str, list[str]]:
+    return json.loads(_SHIPPED_SPLITS.read_text(encoding="utf-8"))
+
+
+def _are_official(image_ids: dict[str, tuple[str, ...]]) -> bool:
+    """Says whether these are Flickr8k's photos on their own splits, whatever the folder is called."""
+    official = _read_shipped_splits()
+    return all(set(ids) <= set(official[split]) for split, ids in image_ids.items())
 
 
 def _read_split_file(path: Path) -> tuple[str, ...]:

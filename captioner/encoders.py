@@ -160,18 +160,28 @@ def load_encoder(name: str, *, regions_layer: str | None = None, weights: str | 
     regions_layer = regions_layer or spec.regions_layers[0]
     if regions_layer not in spec.regions_layers:
         raise ValueError(f"regions_layer of {name} must be one of {spec.regions_layers}. Received: {regions_layer!r}")
-    path = None if weights is None else find_weights(name, None if weights == "imagenet" else weights)
-    network = spec.build()
-    if path is not None:
-        try:
-            _load_weights(network, path)
-        # What h5py and Keras raise on files that are cut short, of another network, or no HDF5 at all.
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise ValueError(
-                f"{path} does not hold the weights of {name}. Remove it, so that it is fetched again, or put the "
-                f"right file there. Received: {str(error).splitlines()[0][:120]}"
-            ) from None
-    return Encoder(name, network, regions_layer, path)
+    if weights is None:
+        return Encoder(name, spec.build(), regions_layer)
+    path = find_weights(name, None if weights == "imagenet" else weights)
+    return Encoder(name, load_network(name, path), regions_layer, path)
+
+
+def load_network(name: str, path: Path) -> keras.Model:
+    """Builds the whole network of an encoder, to its last layer, with the weights of a file.
+
+    Raises:
+        ValueError: If the file does not hold this network's weights.
+    """
+    network = ENCODERS[name].build()
+    try:
+        _load_weights(network, path)
+    # What h5py and Keras raise on files that are cut short, of another network, or no HDF5 at all.
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ValueError(
+            f"{path} does not hold the weights of {name}. Remove it, so that it is fetched again, or put the "
+            f"right file there. Received: {str(error).splitlines()[0][:120]}"
+        ) from None
+    return network
 
 
 def find_weights(name: str, path: str | Path | None = None) -> Path:

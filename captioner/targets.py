@@ -224,7 +224,6 @@ def _write_maps(folder: Path, views: list[tuple], num_train: int, options: Targe
 
 def _read_classifier(teacher: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns kernel `(P, L)` and bias `(L,)` of the teacher's last layer, which makes classes of `pooled`."""
-    network = encoders.ENCODERS[teacher].build()
-    network.load_weights(encoders.find_weights(teacher))
+    network = encoders.load_network(teacher, encoders.find_weights(teacher))
     dense = [layer for layer in network.layers if isinstance(layer, keras.layers.Dense)][-1]
     return tuple(weight.astype(np.float32) for weight in dense.get_weights())

@@ -54,7 +54,8 @@ def test_the_kaggle_layout_with_own_splits_reads_the_same(official, tmp_path_fac
 def test_the_kaggle_layout_without_splits_takes_the_official_ones(tmp_path, monkeypatch):
     (tmp_path / "shipped.json").write_text(json.dumps(SPLITS))
     monkeypatch.setattr(datasets, "_SHIPPED_SPLITS", tmp_path / "shipped.json")
-    assert datasets.read_dataset(_write_kaggle(tmp_path)).splits == SPLITS
+    dataset = datasets.read_dataset(_write_kaggle(tmp_path))
+    assert (dataset.splits, dataset.name) == (SPLITS, "flickr8k")
 
 
 def test_own_photos_without_splits_are_told_what_to_add(tmp_path):

@@ -339,7 +339,8 @@ def test_weights_that_cannot_be_had_say_what_was_tried_and_what_to_do(tiny, cach
         "The ImageNet weights of tiny cannot be had. Tried: CAPTIONER_WEIGHTS "
         f"({tmp_path}/folder/tiny_imagenet.weights.h5), Keras' cache ({cache}), and the download "
         f"([Errno 111] Connection refused). Put tiny.h5 from {NOWHERE}/tiny.h5 into {cache}, "
-        "or name it tiny_imagenet.weights.h5 in a folder and set CAPTIONER_WEIGHTS to that folder."
+        "or name it tiny_imagenet.weights.h5 in a folder and set CAPTIONER_WEIGHTS to that folder. "
+        "Meanwhile the encoder compact is there, which needs no download."
     )
     monkeypatch.delenv(encoders.WEIGHTS_VARIABLE)
     with pytest.raises(FileNotFoundError, match=r"Tried: CAPTIONER_WEIGHTS \(not set\), Keras' cache"):
