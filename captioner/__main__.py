@@ -120,7 +120,7 @@ def run_extract(options: argparse.Namespace) -> int:
     name, why = encoders.choose_encoder(options.encoder)
     print(why)
     dataset = datasets.read_dataset(options.data, options.splits)
-    encoder = encoders.load_encoder(name, regions_layer=options.regions_layer)
+    encoder = encoders.load_encoder(name, regions_layer=options.regions_layer, mirrored=options.mirrored)
     failed = {}
     for split in options.splits:
         failed |= features.extract_features(encoder, dataset.photo_paths(split)).failed
@@ -137,7 +137,12 @@ def run_train(options: argparse.Namespace) -> int:
     decoder = config.DecoderConfig(attend_to=options.attend_to, attention=options.attention)
     choices = {"epochs": options.epochs, "seed": options.seed}
     folder = pipeline.train_captioner(
-        options.data, options.encoder, name=options.name, decoder_settings=decoder, training_choices=choices
+        options.data,
+        options.encoder,
+        name=options.name,
+        mirrored=options.mirrored,
+        decoder_settings=decoder,
+        training_choices=choices,
     )
     print(f"The captioner is in {folder}.")
     return 0

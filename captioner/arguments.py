@@ -81,13 +81,13 @@ def _build_parser(runs: Mapping[str, Callable]) -> argparse.ArgumentParser:
 
     extract = add_command("extract")
     _add_data_option(extract)
-    extract.add_argument("--encoder", default="auto", help="vgg16, mobilenet_v2, compact or auto (default)")
+    _add_encoder_options(extract)
     extract.add_argument("--regions-layer", metavar="LAYER", help="VGG16 also has block5_conv3")
     extract.add_argument("--splits", nargs="+", choices=config.SPLITS, default=list(config.SPLITS), help="default: all")
 
     train = add_command("train")
     _add_data_option(train)
-    train.add_argument("--encoder", default="auto", help="vgg16, mobilenet_v2, compact or auto (default)")
+    _add_encoder_options(train)
     train.add_argument("--name", help="name in artifacts/ (default: the encoder's, and that of other data)")
     train.add_argument("--epochs", type=_positive, metavar="N", help="default: what suits the number of captions")
     train.add_argument("--seed", type=_not_negative, default=config.TrainingConfig.seed, metavar="N")
@@ -161,6 +161,16 @@ def _add_search_options(command: argparse.ArgumentParser) -> None:
         type=_positive,
         metavar="N",
         help="width of the search: more is slower, and seldom better beyond 5 (default: the captioner's, mostly 3)",
+    )
+
+
+def _add_encoder_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--encoder", default="auto", help="vgg16, mobilenet_v2, compact or auto (default)")
+    command.add_argument(
+        "--mirrored",
+        action=argparse.BooleanOptionalAction,
+        default=config.MIRRORED,
+        help="average what the encoder sees in a photo and in its mirror image (default: it does)",
     )
 
 

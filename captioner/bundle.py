@@ -92,7 +92,9 @@ def load_captioner(folder: str | Path, *, encoder: encoders.Encoder | None = Non
     if encoder is None:
         own = folder / compact.WEIGHTS_FILE
         weights = own if own.is_file() else "imagenet"
-        encoder = encoders.load_encoder(wanted["name"], regions_layer=wanted["regions_layer"], weights=weights)
+        encoder = encoders.load_encoder(
+            wanted["name"], regions_layer=wanted["regions_layer"], weights=weights, mirrored=wanted["mirrored"]
+        )
     _check_encoder(encoder, wanted, folder)
     decoding, calibration = config.DecodingConfig(**settings["decoding"]), settings.get("calibration")
     return Captioner(
@@ -158,6 +160,7 @@ def _model_card(captioner: Captioner, name: str, metrics: dict) -> str:
 
 def _describe_encoder(encoder: encoders.Encoder) -> str:
     text = f"Encoder: `{encoder.name}`, frozen, regions from its layer `{encoder.regions_layer}`."
+    text += " Features are means over the photo and its mirror image." if encoder.mirrored else ""
     description = encoder.weights_file and encoder.weights_file.with_name(compact.DESCRIPTION_FILE)
     if not encoder.is_ours or not description or not description.is_file():
         return text

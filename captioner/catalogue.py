@@ -13,7 +13,7 @@ from captioner.calibration import Calibration
 CONFIG_FILE, METRICS_FILE, CARD_FILE = "config.json", "metrics.json", "README.md"
 FORMAT = 1
 # What says whether an encoder is the one that a captioner was trained on.
-ENCODER_KEYS = ("name", "regions_layer", "fingerprint")
+ENCODER_KEYS = ("name", "regions_layer", "fingerprint", "mirrored")
 # Which captioner answers when nobody names one: the best encoder first.
 PREFERENCE = ("vgg16", "mobilenet_v2", "compact")
 

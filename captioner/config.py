@@ -21,6 +21,11 @@ SPLITS = ("train", "validation", "test")
 _FEW_CAPTIONS = 10_000
 
 
+# Whether encoders average what they see in a photo and in its mirror image. Two captioners that were trained without it
+# gained 1.2 and 1.4 CIDEr-D on validation from it, for twice the encoder's time.
+MIRRORED = True
+
+
 @dataclasses.dataclass(frozen=True)
 class VocabularyConfig:
     """Which words a captioner may know."""
@@ -71,7 +76,8 @@ class TrainingConfig:
     warmup_steps: int = 200
     weight_decay: float = 1e-3
     clip_norm: float = 5.0
-    label_smoothing: float = 0.1
+    # With crops to train on, smoothing made validation captions worse.
+    label_smoothing: float = 0.0
     # Epochs without a better free-running validation CIDEr-D before training stops.
     patience: int = 4
     # Crops of each train photo that are encoded as well, half of them mirrored: 6,000 photos are few, and a decoder

@@ -96,15 +96,25 @@ class Encoder:
         image_size: Side `S` of the photos it takes.
         pooled_size, num_regions, region_size: `P`, `R` and `D`.
         fingerprint: Digest of the weights; equal weights give equal fingerprints, whatever file they came from.
+        mirrored: Whether features are means over the photo and its mirror image, whose grid is turned back.
         weights_file: Where the weights came from; `None` for random ones.
         is_ours: Whether the weights are the project's own, so that a captioner carries them with it.
     """
 
-    def __init__(self, name: str, network: keras.Model, regions_layer: str, weights_file: Path | None = None):
+    def __init__(
+        self,
+        name: str,
+        network: keras.Model,
+        regions_layer: str,
+        weights_file: Path | None = None,
+        *,
+        mirrored: bool = False,
+    ):
         spec = ENCODERS[name]
         self.name = name
         self.regions_layer = regions_layer
         self.weights_file = weights_file
+        self.mirrored = mirrored
         self.is_ours = spec.shipped is not None
         self.image_size = spec.image_size
         self.fingerprint = _fingerprint(network)
@@ -133,14 +143,26 @@ class Encoder:
                 f"Received: dtype={photos.dtype}, shape={photos.shape}"
             )
         views = self._compiled(photos)
-        return views["pooled"].numpy(), views["regions"].numpy()
+        pooled, regions = views["pooled"].numpy(), views["regions"].numpy()
+        if self.mirrored:
+            # One after the other: both at once would double the memory that VGG16 needs.
+            views = self._compiled(photos[:, :, ::-1])
+            pooled = (pooled + views["pooled"].numpy()) / 2
+            regions = (regions + _turn_back(views["regions"].numpy())) / 2
+        return pooled, regions
 
     def _encode(self, photos):
         pixels = ENCODERS[self.name].preprocess(tf.cast(photos, "float32"))
         return self.model(pixels, training=False)
 
 
-def load_encoder(name: str, *, regions_layer: str | None = None, weights: str | Path | None = "imagenet") -> Encoder:
+def load_encoder(
+    name: str,
+    *,
+    regions_layer: str | None = None,
+    weights: str | Path | None = "imagenet",
+    mirrored: bool = False,
+) -> Encoder:
     """Builds an encoder with its trained weights.
 
     Args:
@@ -149,6 +171,7 @@ def load_encoder(name: str, *, regions_layer: str | None = None, weights: str | 
             `"block5_conv3"`, a 14x14 grid for finer attention at four times the cache.
         weights: `"imagenet"` looks in the folder `CAPTIONER_WEIGHTS`, in Keras' cache, and downloads; a path names
             the file; `None` leaves the weights random, for tests.
+        mirrored: Whether features are means over the photo and its mirror image.
 
     Raises:
         ValueError: If name or layer are unknown, or the file does not hold this network's weights.
@@ -161,9 +184,9 @@ def load_encoder(name: str, *, regions_layer: str | None = None, weights: str | 
     if regions_layer not in spec.regions_layers:
         raise ValueError(f"regions_layer of {name} must be one of {spec.regions_layers}. Received: {regions_layer!r}")
     if weights is None:
-        return Encoder(name, spec.build(), regions_layer)
+        return Encoder(name, spec.build(), regions_layer, mirrored=mirrored)
     path = find_weights(name, None if weights == "imagenet" else weights)
-    return Encoder(name, load_network(name, path), regions_layer, path)
+    return Encoder(name, load_network(name, path), regions_layer, path, mirrored=mirrored)
 
 
 def load_network(name: str, path: Path) -> keras.Model:
@@ -300,6 +323,12 @@ def _two_views(spec: EncoderSpec, network: keras.Model, regions_layer: str) -> k
         pooled = keras.layers.GlobalAveragePooling2D(name="pooled")(grid)
     regions = keras.layers.Reshape((-1, grid.shape[-1]), name="regions")(grid)  # (B, R, D)
     return keras.Model(network.input, {"pooled": pooled, "regions": regions}, trainable=False)
+
+
+def _turn_back(regions: np.ndarray) -> np.ndarray:
+    """Turns the grids `(B, R, D)` of mirror images to lie as the photos do."""
+    side = round(regions.shape[1] ** 0.5)
+    return regions.reshape(-1, side, side, regions.shape[-1])[:, :, ::-1].reshape(regions.shape)
 
 
 def _fingerprint(network: keras.Model) -> str:

@@ -22,7 +22,7 @@ from captioner import photos as photos_module
 
 _FORMAT = 1
 _VIEWS = ("pooled", "regions")
-_IDENTITY = ("format", "encoder", "regions_layer", "fingerprint", "preprocessing_version", "photos")
+_IDENTITY = ("format", "encoder", "regions_layer", "fingerprint", "mirrored", "preprocessing_version", "photos")
 
 
 class FeatureStore:
@@ -181,6 +181,7 @@ def _describe(encoder, photo_paths: Mapping[str, Path], boxes: Mapping[str, crop
         "encoder": encoder.name,
         "regions_layer": encoder.regions_layer,
         "fingerprint": encoder.fingerprint,
+        "mirrored": encoder.mirrored,
         "preprocessing_version": encoders.PREPROCESSING_VERSION,
         "photos": digest.hexdigest()[:16],
         "image_ids": list(photo_paths),
@@ -192,7 +193,7 @@ def _describe(encoder, photo_paths: Mapping[str, Path], boxes: Mapping[str, crop
 
 def _default_folder(index: dict) -> Path:
     """Returns a folder that only these photos with these weights share, so nothing of others can be in the way."""
-    identity = "".join(str(index[key]) for key in ("fingerprint", "preprocessing_version", "photos"))
+    identity = "".join(str(index[key]) for key in ("fingerprint", "mirrored", "preprocessing_version", "photos"))
     digest = hashlib.sha256(identity.encode()).hexdigest()[:10]
     return config.FEATURES_DIR / f"{index['encoder']}-{index['regions_layer']}-{digest}"
 

@@ -80,6 +80,7 @@ def train_captioner(
     encoder_name: str = "auto",
     *,
     name: str | None = None,
+    mirrored: bool = config.MIRRORED,
     decoder_settings: config.DecoderConfig | None = None,
     training_choices: Mapping | None = None,
 ) -> Path:
@@ -89,6 +90,7 @@ def train_captioner(
         data: Folder of the data set, as for `captioner.datasets.find_dataset`.
         encoder_name: An encoder, or `"auto"`.
         name: Name in `artifacts/`, by default that of `name_captioner`.
+        mirrored: As for `captioner.encoders.load_encoder`.
         decoder_settings: Shape of the decoder.
         training_choices: How to train, as for `captioner.config.suggest_training`.
 
@@ -99,7 +101,7 @@ def train_captioner(
     settings = config.suggest_training(len(dataset.captions("train")), **training_choices or {})
     encoder_name, why = encoders.choose_encoder(encoder_name)
     print(why)
-    encoder = encoders.load_encoder(encoder_name)
+    encoder = encoders.load_encoder(encoder_name, mirrored=mirrored)
     stores = {split: features.extract_features(encoder, dataset.photo_paths(split)) for split in dataset.splits}
     cropped = extract_crops(encoder, dataset, settings)
     keras.utils.set_random_seed(settings.seed)
@@ -197,7 +199,8 @@ def fit_captioner(
         settings=settings,
         description=captioner.decoder.get_config()["decoder_config"]
         | captioner.decoder.sizes
-        | {"data": dataset.name, "captions": len(pairs["train"]), "encoder": captioner.encoder.fingerprint},
+        | {"data": dataset.name, "captions": len(pairs["train"]), "encoder": captioner.encoder.fingerprint}
+        | {"mirrored": captioner.encoder.mirrored},
         verbose=verbose,
     )
     # Now, so that what is measured from here on is what is saved.

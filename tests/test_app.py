@@ -25,7 +25,7 @@ def write_config(folder: Path) -> None:
     content = {
         "format": 1,
         "cleaning_version": CLEANING_VERSION,
-        "encoder": {"name": "toy", "regions_layer": "top", "fingerprint": "0"},
+        "encoder": {"name": "toy", "regions_layer": "top", "fingerprint": "0", "mirrored": False},
         "decoding": {"num_beams": 3, "length_penalty": 0.7},
     }
     (folder / "config.json").write_text(json.dumps(content))

@@ -68,14 +68,14 @@ def test_a_captioner_of_our_own_encoder_carries_its_weights(
     weights = shutil.copy(tiny_captioner.encoder.weights_file, tmp_path / "tiny.weights.h5")
     facts = {"teacher": "owl", "parameters": 2_460_000, "views": 500_000}
     (tmp_path / "encoder.json").write_text(json.dumps(facts))
-    encoder = encoders.load_encoder("tiny", weights=weights)
+    encoder = encoders.load_encoder("tiny", weights=weights, mirrored=True)
     folder = bundle.save_captioner(build_captioner(encoder), tmp_path / "own", {})
     assert json.loads((folder / "encoder.json").read_text()) == facts
     told = "this project's own: 2.5 million parameters, taught by `owl` on 500,000 views of Flickr8k's train photos"
     assert told in (folder / "README.md").read_text(encoding="utf-8")
     assert (folder / "encoder.weights.h5").read_bytes() == encoder.weights_file.read_bytes()
     loaded = bundle.load_captioner(folder)
-    assert loaded.encoder.fingerprint == encoder.fingerprint
+    assert (loaded.encoder.fingerprint, loaded.encoder.mirrored) == (encoder.fingerprint, True)
     # Saved once more in its own place, which is then moved aside, it still has them.
     bundle.save_captioner(loaded, folder, {})
     assert bundle.load_captioner(folder).encoder.fingerprint == encoder.fingerprint

@@ -36,7 +36,7 @@ def test_missing_metrics_are_explained(tiny_bundle):
 def test_the_configuration_says_what_the_captioner_is(tiny_bundle, tiny_captioner):
     content = catalogue.read_config(tiny_bundle)
     assert content["encoder"] == {
-        "name": "tiny", "regions_layer": "grid", "fingerprint": tiny_captioner.encoder.fingerprint,
+        "name": "tiny", "regions_layer": "grid", "fingerprint": tiny_captioner.encoder.fingerprint, "mirrored": False,
     }  # fmt: skip
     assert content["decoding"] == dataclasses.asdict(tiny_captioner.settings)
     assert content["decoder"]["units"] == 4 and content["decoder"]["vocabulary_size"] == 16

@@ -398,6 +398,23 @@ def test_equal_weights_have_equal_fingerprints_and_others_do_not(tiny, tmp_path)
     assert encoders.load_encoder("tiny", weights=tmp_path / "other.weights.h5").fingerprint != first.fingerprint
 
 
+def test_a_mirrored_encoder_gives_the_means_over_photo_and_mirror_image(tiny):
+    plain, mirrored = (encoders.load_encoder("tiny", weights=tiny, mirrored=value) for value in (False, True))
+    side = plain.image_size
+    photos = np.random.default_rng(0).integers(0, 256, (2, side, side, 3), dtype=np.uint8)
+    pooled, regions = plain.encode(photos)
+    turned_pooled, turned_regions = plain.encode(photos[:, :, ::-1])
+    grid = round(plain.num_regions**0.5)
+    # Cell (row, column) of the photo is cell (row, grid - 1 - column) of its mirror image.
+    back = [row * grid + grid - 1 - column for row in range(grid) for column in range(grid)]
+    found = mirrored.encode(photos)
+    np.testing.assert_allclose(found[0], (pooled + turned_pooled) / 2, rtol=1e-5)
+    np.testing.assert_allclose(found[1], (regions + turned_regions[:, back]) / 2, rtol=1e-5)
+    assert np.abs(found[1] - regions).max() > 1e-3
+    # The mirror image has the same features, turned.
+    np.testing.assert_allclose(mirrored.encode(photos[:, :, ::-1])[1][:, back], found[1], rtol=1e-5)
+
+
 def test_unknown_encoders_and_layers_are_refused():
     with pytest.raises(ValueError, match=r"encoder must be one of \('vgg16', .*\)\. Received: encoder='resnet'"):
         encoders.load_encoder("resnet")

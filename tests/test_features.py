@@ -23,6 +23,7 @@ class QuadrantEncoder:
 
     def __init__(self, name="quadrants", regions_layer="grid", fingerprint="0123", scale=1.0):
         self.name, self.regions_layer, self.fingerprint, self.scale = name, regions_layer, fingerprint, scale
+        self.mirrored = False
         self.image_size, self.pooled_size, self.num_regions, self.region_size = 4, 3, 4, 3
         self.batches = []
 
