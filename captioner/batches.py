@@ -19,6 +19,40 @@ from captioner.vocabulary import Vocabulary
 _POOL_BATCHES = 20
 
 
+class PhotoViews:
+    """Features of photos: of the whole, or of one of their crops in its place.
+
+    Args:
+        image_ids: The photos, which may repeat.
+        features: Their features.
+        crops: Features of crops of the same photos, see `captioner.pipeline.extract_crops`.
+        crop_share: How often a crop takes the place of the whole photo.
+    """
+
+    def __init__(
+        self,
+        image_ids: Sequence[str],
+        features: FeatureStore,
+        crops: FeatureStore | None = None,
+        crop_share: float = config.TrainingConfig.crop_share,
+    ):
+        self._features, self._rows = features, features.row_numbers(image_ids)
+        self._crops, self._crop_share = crops, crop_share
+        self._crop_rows = None if crops is None else _find_crops(crops, image_ids)  # (photos, crops of a photo)
+
+    def take(self, indices: np.ndarray, random: np.random.Generator) -> dict[str, np.ndarray]:
+        """Returns float16 `pooled` `(B, P)` and `regions` `(B, R, D)` of the photos at `indices` `(B,)`."""
+        rows = self._rows[indices]
+        views = {"pooled": self._features.pooled[rows], "regions": self._features.regions[rows]}
+        if self._crop_rows is not None:
+            cropped = np.flatnonzero(random.random(len(indices)) < self._crop_share)
+            choices = self._crop_rows[indices[cropped]]  # (cropped, crops of a photo)
+            rows = choices[np.arange(len(cropped)), random.integers(choices.shape[1], size=len(cropped))]
+            views["pooled"][cropped] = self._crops.pooled[rows]
+            views["regions"][cropped] = self._crops.regions[rows]
+        return views
+
+
 class CaptionBatches:
     """Endless batches of captions with their photos' features, in an order that seed and epoch alone decide.
 
@@ -49,10 +83,7 @@ class CaptionBatches:
         if not captions:
             raise ValueError("There are no captions to train on. Received: captions=[]")
         self._features, self.batch_size, self._seed = features, batch_size, seed
-        image_ids = [image_id for image_id, _ in captions]
-        self._rows = features.row_numbers(image_ids)
-        self._crops, self._crop_share = crops, crop_share
-        self._crop_rows = None if crops is None else _find_crops(crops, image_ids)  # (captions, crops of a photo)
+        self._views = PhotoViews([image_id for image_id, _ in captions], features, crops, crop_share)
         self._tokens = [
             np.array([vocabulary.start_id, *vocabulary.encode(text), vocabulary.end_id][: max_length + 1], np.int32)
             for _, text in captions
@@ -109,16 +140,9 @@ class CaptionBatches:
         ids = np.full((len(indices), self._lengths[indices].max() + 1), Vocabulary.pad_id, np.int32)
         for row, index in enumerate(indices):
             ids[row, : len(self._tokens[index])] = self._tokens[index]
-        rows = self._rows[indices]
         # The end marker is a target only; as an input it would start a word that is never scored.
         input_ids = np.where(ids[:, :-1] == Vocabulary.end_id, Vocabulary.pad_id, ids[:, :-1])
-        views = {"pooled": self._features.pooled[rows], "regions": self._features.regions[rows]}
-        if self._crop_rows is not None:
-            cropped = np.flatnonzero(random.random(len(indices)) < self._crop_share)
-            choices = self._crop_rows[indices[cropped]]  # (cropped, crops of a photo)
-            rows = choices[np.arange(len(cropped)), random.integers(choices.shape[1], size=len(cropped))]
-            views["pooled"][cropped] = self._crops.pooled[rows]
-            views["regions"][cropped] = self._crops.regions[rows]
+        views = self._views.take(indices, random)
         return views | {"input_ids": input_ids}, ids[:, 1:]
 
     def _signature(self):

@@ -91,6 +91,22 @@ class TrainingConfig:
     seed: int = 0
 
 
+@dataclasses.dataclass(frozen=True)
+class SelfCriticalConfig:
+    """How a trained decoder goes on, see `captioner.self_critical`."""
+
+    # Validation looks at the captions after each round and keeps the best. 0 leaves this training out.
+    rounds: int = 6
+    photos_per_round: int = 1500
+    batch_size: int = 32
+    # Captions drawn for each photo; each is compared with the others.
+    num_samples: int = 5
+    # A tenth of it at the end. Faster, and captions get short before they get better.
+    learning_rate: float = 2e-5
+    max_length: int = 20
+    seed: int = 0
+
+
 def suggest_training(num_captions: int, **chosen) -> TrainingConfig:
     """Returns settings that suit an amount of captions: the defaults for Flickr8k, shorter batches for less.
 

@@ -18,6 +18,7 @@ from captioner import (
     encoders,
     evaluation,
     features,
+    self_critical,
     storage,
     training,
 )
@@ -110,8 +111,9 @@ def train_captioner(
     captioner = build_captioner(encoder, vocabulary, name=name, settings=decoder_settings)
     run_dir = config.RUNS_DIR / captioner.name
     history = fit_captioner(captioner, dataset, stores, run_dir, settings=settings, crops=cropped)
+    refined = refine_captioner(captioner, dataset, stores, run_dir, crops=cropped)
     report = evaluation.evaluate_captioner(captioner, dataset, stores["validation"], "validation")
-    report |= {"seed": settings.seed, "best_epoch": training.best_epoch(history)["epoch"]}
+    report |= {"seed": settings.seed, "best_epoch": training.best_epoch(history)["epoch"], "refinement": refined}
     report["calibration"] = confidence.calibrate_captioner(captioner, dataset, stores["validation"])
     print(calibration.describe_report(report["calibration"]))
     return bundle.save_captioner(captioner, config.ARTIFACTS_DIR / captioner.name, report)
@@ -204,5 +206,44 @@ def fit_captioner(
         verbose=verbose,
     )
     # Now, so that what is measured from here on is what is saved.
+    storage.round_kernels(captioner.decoder)
+    return history
+
+
+def refine_captioner(
+    captioner: Captioner,
+    dataset: datasets.CaptionDataset,
+    stores: dict[str, features.FeatureStore],
+    run_dir: str | Path,
+    *,
+    settings: config.SelfCriticalConfig | None = None,
+    crops: features.FeatureStore | None = None,
+    progress: bool = True,
+) -> list[dict[str, float]]:
+    """Trains a captioner's decoder on by the scores of its own captions; see `captioner.self_critical`.
+
+    Args:
+        captioner: After `fit_captioner`. It ends with the weights of the best round.
+        dataset, stores, run_dir, crops: As for `fit_captioner`.
+        settings: How to train.
+        progress: Whether to show progress bars.
+
+    Returns:
+        The history, see `captioner.self_critical.refine_decoder`.
+    """
+    references = {
+        split: {i: texts for i, texts in dataset.references_of(split).items() if i not in stores[split].failed}
+        for split in ("train", "validation")
+    }
+    history = self_critical.refine_decoder(
+        captioner.decoder,
+        batches.PhotoViews(list(references["train"]), stores["train"], crops),
+        references["train"],
+        captioner.vocabulary,
+        evaluation.validation_scorer(captioner, stores["validation"], references["validation"]),
+        run_dir,
+        settings=settings,
+        progress=progress,
+    )
     storage.round_kernels(captioner.decoder)
     return history
