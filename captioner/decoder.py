@@ -260,6 +260,7 @@ class DecoderStep:
         self._decoder = decoder
         self._start = tf.function(self._traced_start, reduce_retracing=True)
         self._step = tf.function(self._traced_step, reduce_retracing=True)
+        self._read = tf.function(self._traced_read, reduce_retracing=True)
 
     def start(self, pooled, regions, num_beams: int):
         """Returns the state of `B * num_beams` hypotheses, those of one photo in adjacent rows.
@@ -283,6 +284,13 @@ class DecoderStep:
         """
         log_probs, attention_scores, state = self._step(tf.constant(token_ids), tf.constant(parent_rows), state)
         return log_probs.numpy(), attention_scores.numpy(), state
+
+    def read(self, inputs):
+        """Returns the logits `(B, T, V)` of the words of given captions, with `inputs` as for the decoder's call."""
+        return self._read(inputs)
+
+    def _traced_read(self, inputs):
+        return self._decoder(inputs, training=False)
 
     def _traced_start(self, pooled, regions, num_beams):
         (hidden, cell), memory, keys = self._decoder.start(pooled, regions)

@@ -131,12 +131,10 @@ def measure_log_probs(
         [pairs[i] for i in order], features, captioner.vocabulary, max_length=max(lengths, default=0) + 1
     )
 
-    @tf.function(reduce_retracing=True)
-    def sums(inputs, target_ids):
-        losses, counted = word_cross_entropy(target_ids, captioner.decoder(inputs, training=False))
-        return tf.reduce_sum(losses, axis=1), tf.reduce_sum(counted, axis=1)
-
-    found = [np.stack(sums(*batch)).astype(float) for batch in ordered.validation_dataset()]
+    found = []
+    for inputs, target_ids in ordered.validation_dataset():
+        words = word_cross_entropy(target_ids, captioner.read_captions(inputs))  # losses and counts, (B, T) each
+        found.append(np.stack([np.sum(part, axis=1, dtype=float) for part in words]))
     measured = np.empty((2, len(pairs)))
     measured[:, order] = np.concatenate(found, axis=1)
     return -measured[0], measured[1]

@@ -149,6 +149,10 @@ class Captioner:
             batch = image_ids[start : start + batch_size]
             yield from zip(batch, self.caption_features(*features.rows(batch), **search), strict=True)
 
+    def read_captions(self, inputs):
+        """Returns the logits `(B, T, V)` of given captions, teacher-forced; `inputs` as for `CaptionDecoder`'s call."""
+        return self._step.read(inputs)
+
     def _caption(self, hypothesis: decoding.Hypothesis) -> Caption:
         words = tuple(self.vocabulary.words[token_id] for token_id in hypothesis.token_ids)
         confidence = confidence_of(hypothesis.log_prob, len(words))

@@ -62,7 +62,9 @@ def obtain_dataset(
             if choice == "flickr8k":
                 raise
             folder = drawings.draw_dataset()
-            why = f"Data: the drawn data set, since Flickr8k cannot be had. {_DRAWN_WARNING} ({error})"
+            # The rest of the message names folders and what to put there, which nobody need do for the drawings.
+            reason = str(error).partition(". ")[0].rstrip(".")
+            why = f"Data: the drawn data set, since Flickr8k cannot be had. {_DRAWN_WARNING} ({reason}.)"
     dataset = datasets.read_dataset(folder, splits)
     for split in splits if num_photos else ():
         dataset = dataset.subset(num_photos, split)
