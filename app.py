@@ -36,8 +36,8 @@ def choose_search(defaults: config.DecodingConfig) -> tuple[dict, int]:
     beams = st.slider("Beams", 1, 10, min(defaults.num_beams, 10), key="beams", bind="query-params")
     st.caption("Unfinished captions pursued at once. More take longer and are rarely better beyond five.")
     length = float(defaults.length_penalty)
-    length = st.slider("Length preference", 0.0, 1.5, length, 0.1, key="length", bind="query-params")
-    st.caption("Towards 0 short captions win, towards 1.5 long ones.")
+    length = st.slider("Length preference", 0.0, 3.0, min(length, 3.0), 0.1, key="length", bind="query-params")
+    st.caption("Towards 0 short captions win, towards 3 long ones.")
     others = st.slider("Other captions", 0, 5, 2, key="others", bind="query-params")
     st.caption("Runners-up to show for each photo. More of them than beams widen the search.")
     return {"num_beams": max(beams, others + 1), "length_penalty": length}, others
