@@ -125,7 +125,7 @@ def _add_caption_options(command: argparse.ArgumentParser) -> None:
         "--length-penalty",
         type=_not_negative_number,
         metavar="X",
-        help="0 favours short captions, 1 long ones (default: the captioner's, mostly 2)",
+        help="0 favours short captions, 2 long ones (default: the captioner's, mostly 2)",
     )
     command.add_argument(
         "--alternatives", type=_not_negative, default=0, metavar="N", help="further captions of each photo (default: 0)"

@@ -55,6 +55,8 @@ def test_it_runs_on_300_real_photos_and_its_captioner_captions_a_photo(flickr8k_
         "CAPTIONER_TRAIN_PHOTOS": "300",
         "CAPTIONER_EPOCHS": "4",
         "CAPTIONER_BATCH_SIZE": "64",
+        "CAPTIONER_CROPS": "1",
+        "CAPTIONER_ROUNDS": "2",
     }
     command = [sys.executable, "-m", "jupyter", "execute", "--inplace", "model.ipynb"]
     subprocess.run(command, cwd=project, env=environment, check=True)
