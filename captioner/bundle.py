@@ -149,6 +149,9 @@ def _model_card(captioner: Captioner, name: str, metrics: dict) -> str:
         name=name,
         encoder=_describe_encoder(captioner.encoder),
         data=metrics.get("data", "its data set"),
+        training="by likelihood and then by the CIDEr-D of its own captions"
+        if metrics.get("refinement")
+        else "by likelihood",
         words=len(captioner.vocabulary),
         parameters=captioner.decoder.count_params() / 1e6,
         beams=captioner.settings.num_beams,
@@ -167,17 +170,21 @@ def _describe_encoder(encoder: encoders.Encoder) -> str:
     facts = json.loads(description.read_text(encoding="utf-8"))
     teacher = f"taught by `{facts['teacher']}`" if facts["teacher"] else "taught by captions alone"
     return (
-        f"{text} It is this project's own: {facts['parameters'] / 1e6:.1f} million parameters, {teacher} on "
-        f"{facts['views']:,} views of Flickr8k's train photos; what that gave is in `{compact.DESCRIPTION_FILE}`."
+        f"{text}\n"
+        f"  It is this project's own: {facts['parameters'] / 1e6:.1f} million parameters, {teacher} on "
+        f"{facts['views']:,} views of\n  Flickr8k's train photos; what that gave is in `{compact.DESCRIPTION_FILE}`."
     )
 
 
 _CARD = """# Captioner `{name}`
 
-Describes a photo in one English sentence. {encoder} Decoder: an LSTM with additive attention
-({parameters:.1f} million parameters, {words} words), beam search with {beams} beams.
+Describes a photo in one English sentence.
 
-Trained on the train split of {data}; the best epoch was chosen by CIDEr-D of freely written validation captions.
+- {encoder}
+- Decoder: an LSTM with additive attention ({parameters:.1f} million parameters, {words} words), beam search with {beams}
+  beams.
+- Trained on the train split of {data}, {training}; validation captions, freely written, decided by their CIDEr-D which
+  weights were kept.
 
 | score on {split} ({photos} photos) | percent |
 |---|---|
