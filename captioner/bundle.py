@@ -181,7 +181,7 @@ _CARD = """# Captioner `{name}`
 Describes a photo in one English sentence.
 
 - {encoder}
-- Decoder: an LSTM with additive attention, {parameters:.1f} million parameters, {words} words; search with {beams} beams.
+- Decoder: an LSTM with additive attention, {parameters:.1f} million parameters, {words} words. Search: {beams} beams.
 - Trained on the train split of {data}, {training}; validation captions, freely written, decided by their CIDEr-D which
   weights were kept.
 
