@@ -78,15 +78,15 @@ def draw_tradeoff(speeds: dict[str, dict], scores: dict[str, float]):
                 axis.annotate(
                     f"{name}: no score yet", (speeds[name][key], 1), (-12, 6), "data", "offset points", rotation=90
                 )
-        axis.set(xscale="log", xlabel=label, ylim=(0, None))
-        axis.margins(x=0.3, y=0.15)
+        axis.set(xscale="log", xlabel=label, ylim=(0, 1.15 * max(scores.values())))
+        axis.margins(x=0.3)
     axes[0].set_ylabel("validation CIDEr-D")
     figure.suptitle("What a smaller encoder costs in captions, and what it saves")
     return figure
 
 
 def _megabytes(encoder) -> float:
-    """The size of the file that has to be had: ours holds float16, Keras' float32."""
+    """The size of the weights that are used, as their files hold them: ours float16, Keras' float32."""
     return round(encoder.model.count_params() * (2 if encoder.is_ours else 4) / 1e6, 2)
 
 

@@ -182,8 +182,8 @@ Describes a photo in one English sentence.
 
 - {encoder}
 - Decoder: an LSTM with additive attention, {parameters:.1f} million parameters, {words} words. Search: {beams} beams.
-- Trained on the train split of {data}, {training}; validation captions, freely written, decided by their CIDEr-D which
-  weights were kept.
+- Training: on the train split of {data}, {training}.
+  Freely written validation captions decided by their CIDEr-D which weights were kept.
 
 | score on {split} ({photos} photos) | percent |
 |---|---|
