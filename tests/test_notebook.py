@@ -9,7 +9,7 @@ import sys
 import nbformat
 import pytest
 
-from captioner import config, datasets
+from captioner import config, datasets, results
 
 NOTEBOOK = config.PROJECT_DIR / "model.ipynb"
 
@@ -48,6 +48,7 @@ def test_it_runs_on_300_real_photos_and_its_captioner_captions_a_photo(flickr8k_
     shutil.copytree(
         config.PROJECT_DIR / "captioner", project / "captioner", ignore=shutil.ignore_patterns("__pycache__")
     )
+    shutil.copytree(results.RESULTS_DIR, project / "artifacts" / "results")
     shutil.copy(NOTEBOOK, project)
     environment = os.environ | {
         "CAPTIONER_DATA": str(flickr8k_dir),
