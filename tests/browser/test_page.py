@@ -172,6 +172,8 @@ def test_a_photo_from_the_camera_is_captioned(open_page):
 
 def test_everything_can_be_done_with_the_keyboard(open_page):
     page = open_page()
+    # While the page is still being drawn, an element that takes another's place takes the focus with it.
+    settle(page)
     page.get_by_test_id("stFileUploaderDropzone").get_by_test_id("stBaseButton-secondary").focus()
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Enter")
