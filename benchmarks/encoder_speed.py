@@ -65,7 +65,7 @@ def draw_tradeoff(speeds: dict[str, dict], scores: dict[str, float]):
     axes = figure.subplots(1, 2, sharey=True)
     labels = {
         "megabytes": "weights of the encoder (MB, log)",
-        "ms_batch_32": "time for a photo, batches of 32 (ms, log)",
+        "ms_batch_32": "one pass over a photo, batches of 32 (ms, log)",
     }
     for axis, (key, label) in zip(axes, labels.items(), strict=True):
         for captioner, score in scores.items():

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-PROJECT_DIR = Path(__file__).resolve().parent.parent
-RESULTS_DIR = PROJECT_DIR / "artifacts" / "results"
+from captioner import config, results
+
+PROJECT_DIR = config.PROJECT_DIR
 CHROMIUM = {
     "executable_path": os.environ.get("CHROMIUM") or shutil.which("chromium"),
     "args": ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"],
@@ -96,8 +97,8 @@ def write_result(name: str, result: dict) -> None:
     versions = {package: importlib.metadata.version(package) for package in _PACKAGES}
     machine = {"cores": os.cpu_count(), "load_average": os.getloadavg()[0], "versions": versions}
     text = json.dumps(result | machine | {"date": time.strftime("%Y-%m-%d")}, indent=2)
-    RESULTS_DIR.mkdir(parents=True, exist_ok=True)
-    (RESULTS_DIR / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    results.RESULTS_DIR.mkdir(parents=True, exist_ok=True)
+    (results.RESULTS_DIR / f"{name}.json").write_text(text + "\n", encoding="utf-8")
     print(text)
 
 

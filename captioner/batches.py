@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from captioner import config
-from captioner.crops import name_crop
+from captioner.crops import name_crop, photo_of
 from captioner.features import FeatureStore
 from captioner.vocabulary import Vocabulary
 
@@ -156,6 +156,6 @@ class CaptionBatches:
 
 def _find_crops(crops: FeatureStore, image_ids: Sequence[str]) -> np.ndarray:
     """Returns the rows of the crops of each photo, `(len(image_ids), crops of a photo)`."""
-    count = len(crops.image_ids) // len({crop.rpartition("#")[0] for crop in crops.image_ids})
+    count = len(crops.image_ids) // len(set(map(photo_of, crops.image_ids)))
     rows = crops.row_numbers([name_crop(image_id, number) for image_id in image_ids for number in range(count)])
     return rows.reshape(-1, count)

@@ -43,6 +43,11 @@ def name_crop(image_id: str, number: int) -> str:
     return f"{image_id}#{number}"
 
 
+def photo_of(crop: str) -> str:
+    """Returns the image id of the photo that a crop, by its id, is of."""
+    return crop.rpartition("#")[0]
+
+
 def list_boxes(image_ids: Sequence[str], boxes: np.ndarray) -> dict[str, Box]:
     """Returns crop id -> box, for `captioner.features.extract_features`.
 

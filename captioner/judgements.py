@@ -23,8 +23,7 @@ from captioner import captions as captions_module
 
 EXPERT_FILE = "ExpertAnnotations.txt"
 # From this CIDEr-D on a caption counts as right: experts call one like it right more often than not. It is where the
-# curve of `fit_expert_curve` crosses one half on the 5,664 judgements, 46.4. Youden's threshold, 11, would be lax:
-# experts call only one caption in six right there.
+# curve of `fit_expert_curve` crosses one half on the 5,664 judgements, 46.4.
 RIGHT_CIDER_D = 46.0
 _RIGHT_GRADE = 3
 _LINE = re.compile(r"(?P<image_id>[^\t]+)\t(?P<source>[^\t]+?)#(?P<number>\d+)\t(?P<grades>[1-4](?:\t[1-4]){2})")

@@ -1,5 +1,6 @@
 """From photos to a saved captioner in one call: the steps of `model.ipynb`, for the command line."""
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -113,7 +114,8 @@ def train_captioner(
     captioner = build_captioner(encoder, vocabulary, name=name, settings=decoder_settings)
     run_dir = config.RUNS_DIR / captioner.name
     history = fit_captioner(captioner, dataset, stores, run_dir, settings=settings, crops=cropped)
-    refined = refine_captioner(captioner, dataset, stores, run_dir, crops=cropped)
+    refinement = config.SelfCriticalConfig(seed=settings.seed)
+    refined = refine_captioner(captioner, dataset, stores, run_dir, settings=refinement, crops=cropped)
     report = evaluation.evaluate_captioner(captioner, dataset, stores["validation"], "validation")
     report |= {"seed": settings.seed, "best_epoch": training.best_epoch(history)["epoch"], "refinement": refined}
     report["calibration"] = confidence.calibrate_captioner(captioner, dataset, stores["validation"])
@@ -135,7 +137,7 @@ def extract_crops(
     image_ids = dataset.image_ids("train")
     boxes = crops_module.draw_boxes(len(image_ids), settings.num_crops, min_side=settings.min_crop, mirrored=True)
     listed = crops_module.list_boxes(image_ids, boxes)
-    paths = {crop: dataset.photo_path(crop.rpartition("#")[0]) for crop in listed}
+    paths = {crop: dataset.photo_path(crops_module.photo_of(crop)) for crop in listed}
     return features.extract_features(encoder, paths, boxes=listed, progress=progress)
 
 
@@ -204,7 +206,7 @@ def fit_captioner(
         description=captioner.decoder.get_config()["decoder_config"]
         | captioner.decoder.sizes
         | {"data": dataset.name, "captions": len(pairs["train"]), "encoder": captioner.encoder.fingerprint}
-        | {"mirrored": captioner.encoder.mirrored},
+        | {"mirrored": captioner.encoder.mirrored, "decoding": dataclasses.asdict(captioner.settings)},
         verbose=verbose,
     )
     # Now, so that what is measured from here on is what is saved.
@@ -245,6 +247,7 @@ def refine_captioner(
         evaluation.validation_scorer(captioner, stores["validation"], references["validation"]),
         run_dir,
         settings=settings,
+        description={"decoding": dataclasses.asdict(captioner.settings)},
         progress=progress,
     )
     storage.round_kernels(captioner.decoder)

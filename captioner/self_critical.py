@@ -30,13 +30,12 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from captioner import config
+from captioner import config, training
 from captioner.batches import PhotoViews
 from captioner.decoder import CaptionDecoder
 from captioner.rewards import CiderReward
 from captioner.vocabulary import Vocabulary
 
-MONITOR = "val_cider_d"
 _WEIGHTS_FILE, _HISTORY_FILE, _SETTINGS_FILE = "refined.weights.h5", "refined.csv", "refined.json"
 
 
@@ -49,6 +48,7 @@ def refine_decoder(
     run_dir: str | Path,
     *,
     settings: config.SelfCriticalConfig | None = None,
+    description: dict | None = None,
     progress: bool = True,
 ) -> list[dict[str, float]]:
     """Trains a decoder on by the CIDEr-D of its own captions, and leaves it with its best weights.
@@ -62,6 +62,7 @@ def refine_decoder(
         run_dir: Folder of the run, where the result is kept: finished work is found again and not repeated. A run
             that was stopped begins anew.
         settings: How to train.
+        description: What else decides the result; a run of something else is not taken for this one.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -70,10 +71,12 @@ def refine_decoder(
     """
     run_dir, settings = Path(run_dir), settings or config.SelfCriticalConfig()
     files = {name: run_dir / name for name in (_WEIGHTS_FILE, _HISTORY_FILE, _SETTINGS_FILE)}
-    begun = {"settings": dataclasses.asdict(settings), "decoder": _digest(decoder)}
+    begun = {"settings": dataclasses.asdict(settings), "decoder": _digest(decoder)} | (description or {})
     if _read_settings(files[_SETTINGS_FILE]) == begun:
         decoder.load_weights(files[_WEIGHTS_FILE])
         return _read_history(files[_HISTORY_FILE])
+    # What is there is of another run, and from now on its weights are overwritten.
+    files[_SETTINGS_FILE].unlink(missing_ok=True)
     trainer = _Trainer(decoder, views, references, vocabulary, settings)
     history = []
     for number in range(settings.rounds + 1):
@@ -93,7 +96,7 @@ def refine_decoder(
 
 def best_round(history: Sequence[dict[str, float]]) -> dict[str, float]:
     """Returns the row with the highest validation CIDEr-D, the earlier of equals."""
-    return max(history, key=lambda row: row[MONITOR])
+    return training.best_epoch(history)
 
 
 class _Trainer:

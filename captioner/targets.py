@@ -163,7 +163,7 @@ def prepare_targets(
     boxes = crops.draw_boxes(len(train), options.num_crops, min_side=options.min_crop)
     if options.num_crops:
         listed = crops.list_boxes(train, boxes)
-        paths = {crop: dataset.photo_path(crop.rpartition("#")[0]) for crop in listed}
+        paths = {crop: dataset.photo_path(crops.photo_of(crop)) for crop in listed}
         stores["crops"] = features.extract_features(encoder, paths, folder / "crop_features", boxes=listed)
     _write_photos(folder / "photos.npy", dataset, [*train, *validation], options.photo_size)
     _write_views(folder, boxes, len(train), len(validation))

@@ -76,9 +76,15 @@ def test_photos_that_cannot_be_read_are_left_out_and_counted(tiny_captioner, dat
     assert math.isfinite(report["perplexity"])
 
 
+def weigh_words(captioner, weights):
+    """Makes the probability of each of the 16 words its weight's share, whatever came before; 1 where none is given."""
+    captioner.decoder.set_weights([np.zeros_like(weight) for weight in captioner.decoder.get_weights()])
+    captioner.decoder.classifier.bias.assign(np.log([weights.get(token_id, 1) for token_id in range(16)]))
+
+
 def test_a_decoder_that_knows_nothing_has_the_vocabulary_as_its_perplexity(build_captioner, dataset, store):
     captioner = build_captioner()
-    captioner.decoder.set_weights([np.zeros_like(weight) for weight in captioner.decoder.get_weights()])
+    weigh_words(captioner, {})
     references = dataset.references_of("validation")
     # V = 4 special words and 12 others.
     assert evaluation.measure_perplexity(captioner, references, store) == pytest.approx(16.0, rel=1e-5)
@@ -86,12 +92,8 @@ def test_a_decoder_that_knows_nothing_has_the_vocabulary_as_its_perplexity(build
 
 def test_perplexity_equals_the_mean_over_words_and_end_markers_worked_out_by_hand(build_captioner, dataset, store):
     captioner = build_captioner()
-    captioner.decoder.set_weights([np.zeros_like(weight) for weight in captioner.decoder.get_weights()])
-    # Whatever came before, p is softmax of the bias: "a" has ln 4, "<unk>" ln 2, the end ln 3, the other 13 have 0.
-    # The sum is 4 + 2 + 3 + 13 = 22.
-    bias = np.zeros(16, np.float32)
-    bias[[4, 1, 3]] = np.log([4, 2, 3])
-    captioner.decoder.classifier.bias.assign(bias)
+    # The other 13 have weight 1, so the sum is 4 + 2 + 3 + 13 = 22.
+    weigh_words(captioner, {4: 4, 1: 2, 3: 3})
     one, two = dataset.image_ids("validation")[:2]
     references = {one: ("a red zebra",), two: ("a a",)}
     # a 4/22, red 1/22, zebra (unknown) 2/22, end 3/22; a 4/22, a 4/22, end 3/22.
@@ -101,10 +103,7 @@ def test_perplexity_equals_the_mean_over_words_and_end_markers_worked_out_by_han
 
 def test_perplexity_counts_every_word_of_a_caption_longer_than_training_reads(build_captioner, dataset, store):
     captioner = build_captioner()
-    captioner.decoder.set_weights([np.zeros_like(weight) for weight in captioner.decoder.get_weights()])
-    bias = np.zeros(16, np.float32)
-    bias[3] = np.log(5)
-    captioner.decoder.classifier.bias.assign(bias)
+    weigh_words(captioner, {3: 5})
     # 40 words of 1/20 each and an end marker of 5/20.
     references = {dataset.image_ids("validation")[0]: (" ".join(["red"] * 40),)}
     expected = (20**41 / 5) ** (1 / 41)
@@ -113,10 +112,7 @@ def test_perplexity_counts_every_word_of_a_caption_longer_than_training_reads(bu
 
 def test_log_probs_come_in_the_order_of_the_captions(build_captioner, dataset, store):
     captioner = build_captioner()
-    captioner.decoder.set_weights([np.zeros_like(weight) for weight in captioner.decoder.get_weights()])
-    bias = np.zeros(16, np.float32)
-    bias[[4, 1, 3]] = np.log([4, 2, 3])
-    captioner.decoder.classifier.bias.assign(bias)
+    weigh_words(captioner, {4: 4, 1: 2, 3: 3})
     one, two = dataset.image_ids("validation")[:2]
     log_probs, counts = evaluation.measure_log_probs(captioner, [(one, "a red zebra"), (two, "a"), (one, "red")], store)
     # As above, of 22: a 4, red 1, zebra (unknown) 2, end 3.

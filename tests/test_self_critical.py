@@ -94,6 +94,23 @@ def test_finished_work_is_found_again_and_other_work_is_not_taken_for_it(decoder
     assert len(refine(decoder, tmp_path, rising(), rounds=0)) == 1
 
 
+def test_a_run_that_was_stopped_is_never_taken_for_a_finished_one(decoder, tmp_path):
+    start = decoder.get_weights()
+    refine(decoder, tmp_path, rising(), rounds=1)
+
+    def stop(_decoder):
+        raise KeyboardInterrupt
+
+    decoder.set_weights(start)
+    with pytest.raises(KeyboardInterrupt):
+        refine(decoder, tmp_path, stop, rounds=2)
+    # The first run's weights may be overwritten by now, so that run is made again.
+    decoder.set_weights(start)
+    looks = []
+    refine(decoder, tmp_path, lambda _decoder: looks.append(1) or {"cider_d": len(looks)}, rounds=1)
+    assert len(looks) == 2
+
+
 def test_nothing_but_words_is_drawn_and_padding_follows_the_end(decoder):
     references = dict(REFERENCES)
     trainer = self_critical._Trainer(
