@@ -27,9 +27,9 @@ def time_encoders(rounds: int) -> dict[str, dict[str, float]]:
     """
     import numpy as np
 
-    from captioner import encoders
+    from captioner import encoders, networks
 
-    loaded = {name: encoders.load_encoder(name, weights=None) for name in encoders.ENCODERS}
+    loaded = {name: encoders.load_encoder(name, weights=None) for name in networks.ENCODERS}
     random = np.random.default_rng(0)
     photos = {
         name: random.integers(0, 256, (max(BATCH_SIZES), encoder.image_size, encoder.image_size, 3), dtype=np.uint8)

@@ -115,9 +115,9 @@ def run_score(options: argparse.Namespace) -> int:
 def run_extract(options: argparse.Namespace) -> int:
     """Encodes the photos of a data set into the feature cache."""
     _start_tensorflow()
-    from captioner import datasets, encoders, features
+    from captioner import datasets, encoders, features, networks
 
-    name, why = encoders.choose_encoder(options.encoder)
+    name, why = networks.choose_encoder(options.encoder)
     print(why)
     dataset = datasets.read_dataset(options.data, options.splits)
     encoder = encoders.load_encoder(name, regions_layer=options.regions_layer, mirrored=options.mirrored)
@@ -150,15 +150,23 @@ def run_train(options: argparse.Namespace) -> int:
 
 def run_distill(options: argparse.Namespace) -> int:
     """Trains the encoder `compact` to see what a larger encoder sees, or goes on with that."""
-    _start_tensorflow()
-    from captioner import datasets, distillation, supervision, targets
+    startup.keep_freed_memory()
+    # Keras imports the backend that it is told to use.
+    startup.import_quietly("keras")
+    from captioner import datasets, distillation, drawings, supervision
 
-    dataset = datasets.read_dataset(options.data, ("train", "validation"))
-    taught = supervision.Supervision(targets.prepare_targets(options.work / "targets", dataset, options.teacher))
-    views = {} if options.views is None else {"views": options.views}
-    teacher_weight = 0.0 if options.without_teacher else distillation.DistillationConfig.teacher_weight
-    settings = distillation.DistillationConfig(seed=options.seed, teacher_weight=teacher_weight, **views)
-    run = distillation.Distillation(options.work, taught, settings)
+    listed = [datasets.read_dataset(options.data, ("train", "validation"))]
+    if options.drawings and not drawings.is_drawn(listed[0].folder):
+        # Of a seed that no notebook draws by itself, so that its pictures stay unseen.
+        drawn = drawings.draw_dataset(options.work / "drawings", num_photos=options.drawings, seed=1)
+        listed.append(datasets.read_dataset(drawn, ("train", "validation")))
+    teacher = supervision.Teacher(options.teacher)
+    lessons = supervision.read_lessons(listed, teacher.image_size, progress=True)
+    chosen = {"seed": options.seed, "views": options.views, "batch_size": options.batch_size}
+    if options.without_teacher:
+        chosen["teacher_weight"] = 0.0
+    settings = distillation.DistillationConfig(**{name: value for name, value in chosen.items() if value is not None})
+    run = distillation.Distillation(options.work, lessons, teacher, settings)
     run.train(progress=True)
     print(f"The encoder is in {run.export(options.output)}.")
     return 0

@@ -100,10 +100,16 @@ def _build_parser(runs: Mapping[str, Callable]) -> argparse.ArgumentParser:
     distill.add_argument(
         "--without-teacher", action="store_true", help="learn from the captions' words alone, for comparison"
     )
+    distill.add_argument(
+        "--drawings", type=_not_negative, default=2000, metavar="N", help="drawn pictures besides (default: 2000)"
+    )
+    distill.add_argument(
+        "--batch-size", type=_positive, metavar="N", help="views in a step (default: 64; 256 suits a GPU)"
+    )
     distill.add_argument("--views", type=_positive, metavar="N", help="how many photos it sees in all")
     distill.add_argument("--seed", type=_not_negative, default=0, metavar="N")
     distill.add_argument(
-        "--work", type=Path, default=config.DATA_DIR / "distillation", metavar="DIR", help="targets and checkpoints"
+        "--work", type=Path, default=config.DATA_DIR / "distillation", metavar="DIR", help="checkpoints"
     )
     distill.add_argument(
         "--output",

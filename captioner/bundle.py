@@ -172,7 +172,8 @@ def _describe_encoder(encoder: encoders.Encoder) -> str:
     return (
         f"{text}\n"
         f"  It is this project's own: {facts['parameters'] / 1e6:.1f} million parameters, {teacher} on "
-        f"{facts['views']:,} views of\n  Flickr8k's train photos; what that gave is in `{compact.DESCRIPTION_FILE}`."
+        f"{facts['views']:,} views of\n  {facts['train_photos']:,} train pictures of {' and '.join(facts['data'])}; "
+        f"what that gave is in `{compact.DESCRIPTION_FILE}`."
     )
 
 

@@ -15,7 +15,7 @@ import os
 from pathlib import Path
 
 import keras
-import tensorflow as tf
+from keras import ops
 
 from captioner import storage
 
@@ -33,9 +33,9 @@ class CompactConfig:
     # Patches of 4x4 leave the costly fine grids out: 28x28 is where the first block works.
     stem_size: int = 4
     # Channels on the grids of 28, 14 and 7 cells a side; the last is the depth of a region.
-    widths: tuple[int, ...] = (48, 160, 384)
+    widths: tuple[int, ...] = (64, 160, 384)
     # Most blocks where a weight costs least arithmetic, which is on the smallest grid.
-    depths: tuple[int, ...] = (1, 3, 4)
+    depths: tuple[int, ...] = (2, 4, 6)
     # The 3x3 convolution of a block works on this share of the channels.
     bottleneck: float = 0.5
 
@@ -83,13 +83,10 @@ class Convolution(keras.layers.Layer):
         )
 
     def call(self, inputs):  # (B, H, H, C) -> (B, H', H', filters)
-        if self.size > 1 and not self.patches:
-            kernel = tf.reshape(self.kernel, (self.size, self.size, inputs.shape[-1], self.filters))
-            return convolve(inputs, kernel)
-        if self.size > 1:
-            inputs = tf.nn.space_to_depth(inputs, self.size)
-        flat = tf.matmul(tf.reshape(inputs, (-1, inputs.shape[-1])), self.kernel)
-        return tf.reshape(flat, (-1, *inputs.shape[1:3], self.filters))
+        if self.size == 1:
+            return ops.matmul(inputs, self.kernel)
+        kernel = ops.reshape(self.kernel, (self.size, self.size, inputs.shape[-1], self.filters))
+        return ops.conv(inputs, kernel, strides=self.size if self.patches else 1, padding="same")
 
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = input_shape
@@ -102,10 +99,10 @@ class Convolution(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="captioner")
 class Normalization(keras.layers.Layer):
-    """Batch normalization over the last axis, as one fused operation each way.
+    """Batch normalization over the last axis, under TensorFlow as one fused operation each way.
 
-    Keras' own layer is made of elementary operations under TensorFlow, which on a CPU cost more time than the
-    convolutions around them.
+    Keras' own layer is made of elementary operations there, which on a CPU cost more time than the convolutions
+    around them.
     """
 
     momentum, epsilon = 0.98, 1e-4
@@ -118,43 +115,26 @@ class Normalization(keras.layers.Layer):
             setattr(self, name, weight)
 
     def call(self, inputs, training=False):  # (B, H, H, C) -> (B, H, H, C)
-        statistics = () if training else (self.moving_mean, self.moving_variance)
-        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-            inputs, self.scale, self.offset, *statistics, epsilon=self.epsilon, is_training=bool(training)
-        )
+        if keras.backend.backend() == "tensorflow":
+            outputs, mean, variance = self._normalize_fused(inputs, training)
+        else:
+            mean, variance = ops.moments(inputs, (0, 1, 2)) if training else (self.moving_mean, self.moving_variance)
+            outputs = (inputs - mean) * ops.rsqrt(variance + self.epsilon) * self.scale + self.offset
         if training:
             for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
                 moving.assign(moving * self.momentum + batch * (1 - self.momentum))
         return outputs
 
+    def _normalize_fused(self, inputs, training):
+        import tensorflow as tf
+
+        statistics = () if training else (self.moving_mean, self.moving_variance)
+        return tf.compat.v1.nn.fused_batch_norm(
+            inputs, self.scale, self.offset, *statistics, epsilon=self.epsilon, is_training=bool(training)
+        )
+
     def compute_output_shape(self, input_shape):
         return input_shape
-
-
-@tf.custom_gradient
-def convolve(inputs, kernel):
-    """Convolves with stride 1 and zero padding, as `tf.nn.conv2d` does, with a faster gradient.
-
-    On a CPU, TensorFlow's gradient for the inputs runs at half the speed of a forward convolution on small grids;
-    it *is* a forward convolution with the kernel turned around, so it is computed as one.
-
-    Args:
-        inputs: float32 `(B, H, W, C)`.
-        kernel: float32 `(k, k, C, F)`, odd `k`.
-
-    Returns:
-        float32 `(B, H, W, F)`.
-    """
-
-    def gradient(upstream):
-        turned = tf.transpose(tf.reverse(kernel, [0, 1]), [0, 1, 3, 2])
-        for_inputs = tf.nn.conv2d(upstream, turned, 1, "SAME")
-        for_kernel = tf.raw_ops.Conv2DBackpropFilter(
-            input=inputs, filter_sizes=tf.shape(kernel), out_backprop=upstream, strides=[1, 1, 1, 1], padding="SAME"
-        )
-        return for_inputs, for_kernel
-
-    return tf.nn.conv2d(inputs, kernel, 1, "SAME"), gradient
 
 
 def preprocess(pixels):

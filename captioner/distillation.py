@@ -1,13 +1,12 @@
 """Trains the compact encoder to see what a large one sees: knowledge distillation on photos alone.
 
-The teacher has looked at each photo and at a few crops of it, see `captioner.targets`. Views are then drawn without
-end: a part, perhaps mirrored, is cut out of such a crop and, at the same place, out of the teacher's grid, since a
-convolutional map moves with its photo. The student predicts the grid's principal components through linear heads
-that are dropped afterwards. Three more targets: the pooled vector, the teacher's class probabilities, and the words
-people used for the photo. Train photos teach, validation photos judge, test photos are never opened.
+Views of the train photos are drawn without end, and teacher and student look at the same view. The student predicts,
+through linear heads that are dropped afterwards, the principal components of the teacher's grid and of its pooled
+vector, the teacher's class probabilities, and the words people used for the photo. Train photos teach, validation
+photos judge, test photos are never opened.
 
-Legend: `N` photos, `B` batch, `S` side in pixels, `H` side of the teacher's grid, `D` depth of the teacher, `K`
-components, `C` channels of the student, `W` words.
+Keras alone, so any of its backends will do: on a GPU, `KERAS_BACKEND=jax`. Legend: `B` batch, `S` side of a photo in
+pixels, `H` side of a grid, `K` components, `L` classes, `W` words.
 
 References:
     L. Beyer et al., "Knowledge distillation: A good teacher is patient and consistent", 2022.
@@ -20,14 +19,19 @@ import dataclasses
 import math
 import os
 import time
+from concurrent import futures
 from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 import tqdm
+from keras import ops
 
-from captioner import compact, supervision
+from captioner import compact, supervision, views
+
+LOSSES = ("map", "pooled", "classes", "words")
+# What the heads predict of the teacher; "words" is of people.
+_TAUGHT = LOSSES[:3]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,15 +47,10 @@ class DistillationConfig:
     # than what they say.
     adam_fraction: float = 0.05
     weight_decay: float = 0.02
-    warmup_views: int = 10_000
+    warmup_steps: int = 150
     # The rate is constant until this share of the views is left, then falls along a cosine; 1.0 is a plain cosine.
     # A constant part lets a run be extended without loss.
     decay_fraction: float = 0.5
-    # Judged and shipped are averaged weights, over about this many views.
-    average_views: int = 12_000
-    # Parts keep at least this share of each side, beyond which the teacher would see them differently.
-    min_side: float = 0.85
-    color_jitter: float = 0.25
     # 0 leaves the teacher out: a student that has the captions' words alone, to show what a teacher is worth.
     teacher_weight: float = 1.0
     class_weight: float = 0.1
@@ -62,51 +61,139 @@ class DistillationConfig:
         """Returns the learning rate after `view` views: warm-up, constant, half a cosine."""
         decay_views = self.decay_fraction * self.views
         progress = min(max((view - self.views + decay_views) / max(decay_views, 1), 0.0), 1.0)
-        warmup = min(1.0, (view + self.batch_size) / max(self.warmup_views, 1))
+        warmup = min(1.0, (view / self.batch_size + 1) / max(self.warmup_steps, 1))
         return self.learning_rate * warmup * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
 
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """Weight of each loss."""
+        taught = self.teacher_weight
+        return dict(zip(LOSSES, (taught, taught, taught * self.class_weight, self.word_weight), strict=True))
 
-def build_student(architecture: compact.CompactConfig, taught: supervision.Supervision) -> keras.Model:
-    """Puts the three heads on a compact encoder: `map` `(B, H, H, K)`, `pooled` `(B, K)`, `words` `(B, W)`."""
+
+def build_student(
+    architecture: compact.CompactConfig, teacher: supervision.Teacher, word_shares: np.ndarray
+) -> keras.Model:
+    """Puts four heads on a compact encoder.
+
+    Args:
+        architecture: Its shape.
+        teacher: After its survey.
+        word_shares: `(W,)`, how often each word is used: starting from that, the first hours need not go into
+            learning it.
+
+    Returns:
+        A model from preprocessed pixels to `map` `(B, H, H, K)`, `pooled` `(B, K)`, `classes` `(B, L)` and `words`
+        `(B, W)`; the last two are logits.
+    """
     network = compact.build_network(architecture)
     grid = network.output
     pooled = keras.layers.GlobalAveragePooling2D()(grid)
-    # Starting from how often each word is used, the first hours need not go into learning that.
-    shares = np.clip(taught.word_shares, 1e-4, 1 - 1e-4)
-    odds = keras.initializers.Constant(np.log(shares / (1 - shares)))
+    shares = np.clip(word_shares, 1e-4, 1 - 1e-4)
+    sizes = {
+        "map": teacher.statistics["map_axes"].shape[-1],
+        "pooled": teacher.statistics["pooled_axes"].shape[-1],
+        "classes": teacher.num_classes,
+        "words": len(shares),
+    }
     # Small, so that it starts from the mean, not from noise.
     small = keras.initializers.RandomNormal(stddev=1e-3)
     outputs = {}
-    for name, features, bias in (("map", grid, "zeros"), ("pooled", pooled, "zeros"), ("words", pooled, odds)):
-        size = getattr(taught, name if name != "map" else "maps").shape[-1]
+    for name, size in sizes.items():
+        bias = keras.initializers.Constant(np.log(shares / (1 - shares))) if name == "words" else "zeros"
         head = keras.layers.Dense(size, kernel_initializer=small, bias_initializer=bias, name=f"head_{name}")
-        outputs[name] = head(features)
+        outputs[name] = head(grid if name == "map" else pooled)
     return keras.Model(network.input, outputs, name="student")
 
 
+class Distiller(keras.Model):
+    """Student and teacher side by side. `train_on_batch` takes a dictionary and returns the mean of each loss.
+
+    Its arrays are `photos` uint8 `(B, S, S, 3)`, `words` float32 `(B, W)`, and what `views.draw_views` gives.
+    """
+
+    def __init__(self, student: keras.Model, teacher: supervision.Teacher, weights: dict[str, float], num_words: float):
+        super().__init__()
+        self.student, self.teacher = student, teacher
+        self._weights, self._num_words = weights, num_words
+        self._trackers = {name: keras.metrics.Mean(name=name) for name in LOSSES}
+
+    def build(self, input_shape):
+        """Does nothing: student and teacher come built."""
+
+    def call(self, inputs, training=False):
+        """Returns each loss for each view: name -> `(B,)`. What has no weight is not computed."""
+        pixels = views.cut_boxes(ops.cast(inputs["photos"], "float32"), inputs["boxes"], self.teacher.image_size)
+        pixels = views.blend(views.jitter_colors(pixels, inputs["factors"]), inputs["shares"])
+        side = self.student.input.shape[1]
+        small = ops.image.resize(pixels, (side, side), interpolation="bilinear", antialias=True)
+        predicted = self.student(compact.preprocess(small), training=training)
+        entropies = ops.binary_crossentropy(
+            views.blend(inputs["words"], inputs["shares"]), predicted["words"], from_logits=True
+        )
+        losses = {"words": ops.sum(entropies, -1) / self._num_words}
+        if any(self._weights[name] for name in _TAUGHT):
+            losses |= self._taught_losses(predicted, self.teacher(pixels))
+        return losses
+
+    def _taught_losses(self, predicted, targets):
+        """Returns the unexplained share of map and pooled, and how far the classes are from the teacher's (KL)."""
+        known = self.teacher.statistics
+        maps = supervision.fit_grid(targets["map"], predicted["map"].shape[1])
+        map_loss = ops.mean(ops.sum((predicted["map"] - maps) ** 2, -1), (1, 2)) / known["map_variance"]
+        pooled_loss = ops.sum((predicted["pooled"] - targets["pooled"]) ** 2, -1) / known["pooled_variance"]
+        teacher = targets["classes"]
+        distances = ops.log(teacher + 1e-9) - ops.log_softmax(predicted["classes"])
+        return {"map": map_loss, "pooled": pooled_loss, "classes": ops.sum(teacher * distances, -1)}
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Returns the weighted sum of the mean losses."""
+        means = {name: ops.mean(values) for name, values in y_pred.items()}
+        for name, value in means.items():
+            self._trackers[name].update_state(value)
+        return sum(self._weights[name] * value for name, value in means.items())
+
+
 class Distillation:
-    """A training run in a folder: its student, its averaged student, optimizer and position.
+    """A training run in a folder: its student, optimizer and position.
 
     Attributes:
-        student: The network with its heads, as it trains.
-        average: The same with averaged weights: the one to judge and ship.
+        student: The network with its heads.
         views: Views seen so far.
     """
 
     def __init__(
         self,
         folder: str | Path,
-        taught: supervision.Supervision,
+        lessons: supervision.Lessons,
+        teacher: supervision.Teacher,
         options: DistillationConfig,
+        *,
         architecture: compact.CompactConfig | None = None,
+        views_options: views.ViewsConfig | None = None,
     ):
-        self.folder, self.taught, self.options = Path(folder), taught, options
+        """Starts a run, or takes up the one that the folder holds.
+
+        Raises:
+            ValueError: If the folder holds a run of another network.
+        """
+        self.folder, self.options = Path(folder), options
         self.architecture = architecture or compact.CompactConfig()
+        self._lessons, self._teacher = lessons, teacher
+        self._views_options = views_options or views.ViewsConfig()
+        self.views = 0
+        checkpoint = self._read_checkpoint()
         keras.utils.set_random_seed(options.seed)
-        self.student = build_student(self.architecture, taught)
-        self.average = build_student(self.architecture, taught)
-        self.average.set_weights(self.student.get_weights())
-        self.optimizer = keras.optimizers.Muon(
+        if checkpoint:
+            names = [name for name in checkpoint if name.startswith("teacher_")]
+            teacher.statistics = {name.removeprefix("teacher_"): checkpoint[name] for name in names}
+        else:
+            teacher.survey(lessons.photos)
+        self.student = build_student(self.architecture, teacher, lessons.words.mean(axis=0))
+        for name, weight in options.loss_weights.items():
+            self.student.get_layer(f"head_{name}").trainable = bool(weight)
+        self._distiller = Distiller(self.student, teacher, options.loss_weights, float(lessons.words.sum(1).mean()))
+        self._optimizer = keras.optimizers.Muon(
             options.learning_rate,
             adam_lr_ratio=options.adam_fraction,
             weight_decay=options.weight_decay,
@@ -114,12 +201,14 @@ class Distillation:
             adam_beta_2=0.99,
             exclude_layers=["head_"],
         )
-        self.optimizer.build(self.student.trainable_variables)
-        self.views = 0
-        self._step = tf.function(self._train_step, reduce_retracing=True)
-        self._predict = tf.function(lambda pixels: self.average(compact.preprocess(pixels), training=False))
-        if (self.folder / "checkpoint.npz").is_file():
-            self._restore()
+        self._optimizer.build(self.student.trainable_variables)
+        # XLA makes TensorFlow's convolutions slower on a CPU; the other backends compile on their own.
+        self._distiller.compile(self._optimizer, jit_compile=keras.backend.backend() != "tensorflow")
+        self._validation = {
+            name: (teacher.targets(files), words) for name, (files, words) in lessons.validation.items()
+        }
+        if checkpoint:
+            self._restore(checkpoint)
 
     def train(
         self,
@@ -135,116 +224,123 @@ class Distillation:
         uninterrupted one. Every row of `progress.csv` is one judgement on validation photos.
         """
         last = min(until or self.options.views, self.options.views)
+        self.folder.mkdir(parents=True, exist_ok=True)
         saved = judged = time.monotonic()
-        losses = []
-        with tqdm.tqdm(total=last, initial=self.views, unit="view", desc="distillation", disable=not progress) as bar:
+        self._distiller.reset_metrics()
+        losses = {}
+        with (
+            futures.ThreadPoolExecutor(1) as background,
+            tqdm.tqdm(total=last, initial=self.views, unit="view", desc="distillation", disable=not progress) as bar,
+        ):
+            coming = background.submit(self._batch, self.views)
             while self.views < last:
-                losses.append([float(loss) for loss in self.step()])
+                batch = coming.result()
+                coming = background.submit(self._batch, self.views + self.options.batch_size)
+                losses = self._step(batch)
                 bar.update(self.options.batch_size)
                 now = time.monotonic()
                 if now - saved > save_seconds:
                     self.save()
-                    bar.set_postfix(map_loss=float(np.mean(losses[-50:], axis=0)[0]))
+                    bar.set_postfix(map_loss=losses.get("map"), words_loss=losses["words"])
                     saved = time.monotonic()
                 if now - judged > judge_seconds:
-                    self._record(np.mean(losses, axis=0))
-                    losses, judged = [], time.monotonic()
+                    self._record(losses)
+                    losses, judged = {}, time.monotonic()
         self.save()
         if losses:
-            self._record(np.mean(losses, axis=0))
+            self._record(losses)
 
-    def step(self):
-        """Trains on the next batch and returns its losses: map, pooled, classes, words."""
-        count = self.options.batch_size
-        rng = np.random.default_rng((self.options.seed, self.views))
-        rows = np.sort(self.taught.train_rows(self.views, count, self.options.seed))
-        boxes, factors = supervision.draw_views(
-            rng, count, min_side=self.options.min_side, color_jitter=self.options.color_jitter
-        )
-        self.optimizer.learning_rate.assign(self.options.learning_rate_at(self.views))
-        losses = self._step(*self.taught.batch(rows), boxes, factors)
-        self.views += count
-        return losses
-
-    def _train_step(self, photos, outer, maps, pooled, words, boxes, factors):
-        places = supervision.combine_boxes(outer, boxes)
-        pixels = supervision.crop_grids(photos, places, self.architecture.image_size)
-        pixels = supervision.jitter_colors(pixels, factors)
-        seen = supervision.crop_grids(maps, boxes, maps.shape[1])
-        pooled = self.taught.move_pooled(pooled, maps, seen)
-        seen = supervision.fit_grid(seen, self.architecture.grid_size)
-        with tf.GradientTape() as tape:
-            predicted = self.student(compact.preprocess(pixels), training=True)
-            losses = self.taught.losses(predicted, seen, pooled, words)
-            taught = self.options.teacher_weight
-            weights = (taught, taught, taught * self.options.class_weight, self.options.word_weight)
-            total = tf.add_n([weight * loss for weight, loss in zip(weights, losses, strict=True)])
-        variables = self.student.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(total, variables), variables, strict=True))
-        # Early on the average must follow quickly, or it is mostly random weights.
-        steps = tf.cast(self.optimizer.iterations, tf.float32)
-        keep = tf.minimum(1 - self.options.batch_size / self.options.average_views, (steps - 1) / (steps + 9))
-        for slow, fast in zip(self.average.weights, self.student.weights, strict=True):
-            slow.assign(keep * slow + (1 - keep) * fast)
-        return losses
-
-    def judge(self) -> dict[str, float]:
-        """Compares the averaged student with the teacher on the whole validation photos."""
-        outputs = []
-        for photos in self.taught.validation_photos(100):
-            pixels = supervision.crop_grids(
-                photos, tf.tile([[0.0, 0.0, 1.0, 1.0]], (len(photos), 1)), self.architecture.image_size
-            )
-            outputs.append({name: value.numpy() for name, value in self._predict(pixels).items()})
-        predicted = {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}
-        return self.taught.judge(predicted)
+    def judge(self) -> dict[str, dict[str, float]]:
+        """Compares the student with the teacher on the whole validation photos of each data set."""
+        scores = {}
+        for name, (targets, words) in self._validation.items():
+            batches = supervision.load_batches(self._lessons.validation[name][0], self.architecture.image_size)
+            predicted = supervision.predict_batches(self.student, map(compact.preprocess, batches))
+            maps = ops.convert_to_numpy(supervision.fit_grid(targets["map"], predicted["map"].shape[1]))
+            scores[name] = supervision.compare(predicted, targets | {"map": maps}, words)
+        return scores
 
     def export(self, folder: str | Path) -> Path:
-        """Writes the averaged encoder, without its heads, to be used as `compact`; returns the file of the weights."""
+        """Writes the encoder, without its heads, to be used as `compact`; returns the file of the weights."""
         network = compact.build_network(self.architecture)
         for layer in network.layers:
-            layer.set_weights(self.average.get_layer(layer.name).get_weights())
-        teacher = self.taught.teacher if self.options.teacher_weight else None
-        facts = {"architecture": dataclasses.asdict(self.architecture), "teacher": teacher}
-        return compact.save_weights(network, folder, facts | {"views": self.views, "validation": self.judge()})
+            layer.set_weights(self.student.get_layer(layer.name).get_weights())
+        facts = {
+            "architecture": dataclasses.asdict(self.architecture),
+            "teacher": self._teacher.encoder if self.options.teacher_weight else None,
+            "train_photos": len(self._lessons.photos),
+            "data": list(self._lessons.validation),
+            "views": self.views,
+            "keras": f"{keras.version()}, {keras.backend.backend()}",
+            "options": dataclasses.asdict(self.options) | dataclasses.asdict(self._views_options),
+            "validation": self.judge(),
+        }
+        return compact.save_weights(network, folder, facts)
 
     def save(self) -> None:
         """Writes the checkpoint; it replaces the one before in one step."""
-        arrays = {name: variable.numpy() for name, variable in self._state().items()}
+        arrays = {name: ops.convert_to_numpy(variable) for name, variable in self._state().items()}
+        arrays |= {f"teacher_{name}": values for name, values in self._teacher.statistics.items()}
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.folder / "checkpoint.tmp", "wb") as file:
             np.savez(file, views=self.views, **arrays)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(self.folder / "checkpoint.tmp", self.folder / "checkpoint.npz")
+        os.replace(self.folder / "checkpoint.tmp", self._checkpoint_file)
 
-    def _restore(self) -> None:
-        with np.load(self.folder / "checkpoint.npz") as arrays:
-            self.views = int(arrays["views"])
-            for name, variable in self._state().items():
-                found = arrays[name].shape if name in arrays else "nothing"
-                if found != tuple(variable.shape):
-                    raise ValueError(
-                        f"{arrays.fid.name} does not fit this network. Name another folder, or the architecture it was "
-                        f"made with. Received: {name} of shape {found} instead of {tuple(variable.shape)}"
-                    )
-                variable.assign(arrays[name])
+    @property
+    def _checkpoint_file(self) -> Path:
+        return self.folder / "checkpoint.npz"
 
-    def _state(self) -> dict:
-        groups = {
-            "student": self.student.weights,
-            "average": self.average.weights,
-            "optimizer": self.optimizer.variables,
+    def _batch(self, position: int) -> dict[str, np.ndarray]:
+        """Returns the batch at a position of an endless sequence in which each round is a new order."""
+        count, num_photos = self.options.batch_size, len(self._lessons.photos)
+        places = np.arange(position, position + count)
+        orders = {
+            number: np.random.default_rng((self.options.seed, 1, number)).permutation(num_photos)
+            for number in set((places // num_photos).tolist())
         }
-        return {f"{group}_{i}": variable for group, listed in groups.items() for i, variable in enumerate(listed)}
+        rows = np.array([orders[place // num_photos][place % num_photos] for place in places.tolist()])
+        drawn = views.draw_views(np.random.default_rng((self.options.seed, position)), count, self._views_options)
+        return {"photos": self._lessons.photos[rows], "words": self._lessons.words[rows], **drawn}
 
-    def _record(self, losses: np.ndarray) -> None:
+    def _step(self, batch: dict[str, np.ndarray]) -> dict[str, float]:
+        """Trains on a batch; returns the mean losses since they were last reset."""
+        self._optimizer.learning_rate.assign(self.options.learning_rate_at(self.views))
+        losses = self._distiller.train_on_batch(batch, return_dict=True)
+        self.views += self.options.batch_size
+        return {name: float(losses[name]) for name, weight in self.options.loss_weights.items() if weight}
+
+    def _record(self, losses: dict[str, float]) -> None:
         row = {"views": self.views, "learning_rate": self.options.learning_rate_at(self.views)}
-        row |= dict(zip(("map_loss", "pooled_loss", "class_loss", "word_loss"), losses.round(4), strict=True))
-        row |= self.judge() | {"time": time.strftime("%Y-%m-%d %H:%M:%S")}
-        file = self.folder / "progress.csv"
-        with file.open("a", newline="", encoding="utf-8") as lines:
+        row |= {f"{name}_loss": round(value, 4) for name, value in losses.items()}
+        for data, scores in self.judge().items():
+            row |= {f"{data}_{name}": value for name, value in scores.items()}
+        row["time"] = time.strftime("%Y-%m-%d %H:%M:%S")
+        self._distiller.reset_metrics()
+        with (self.folder / "progress.csv").open("a", newline="", encoding="utf-8") as lines:
             writer = csv.DictWriter(lines, row)
             if not lines.tell():
                 writer.writeheader()
             writer.writerow(row)
+
+    def _read_checkpoint(self) -> dict[str, np.ndarray]:
+        if not self._checkpoint_file.is_file():
+            return {}
+        with np.load(self._checkpoint_file) as arrays:
+            return dict(arrays)
+
+    def _restore(self, checkpoint: dict[str, np.ndarray]) -> None:
+        self.views = int(checkpoint["views"])
+        for name, variable in self._state().items():
+            found = checkpoint[name].shape if name in checkpoint else "nothing"
+            if found != tuple(variable.shape):
+                raise ValueError(
+                    f"{self._checkpoint_file} does not fit this network. Name another folder, or the architecture it "
+                    f"was made with. Received: {name} of shape {found} instead of {tuple(variable.shape)}"
+                )
+            variable.assign(checkpoint[name])
+
+    def _state(self) -> dict:
+        groups = {"student": self.student.weights, "optimizer": self._optimizer.variables}
+        return {f"{group}_{i}": variable for group, listed in groups.items() for i, variable in enumerate(listed)}

@@ -19,6 +19,7 @@ from captioner import (
     encoders,
     evaluation,
     features,
+    networks,
     self_critical,
     storage,
     training,
@@ -103,7 +104,7 @@ def train_captioner(
     """
     dataset = datasets.read_dataset(data, ("train", "validation"))
     settings = config.suggest_training(len(dataset.captions("train")), **training_choices or {})
-    encoder_name, why = encoders.choose_encoder(encoder_name)
+    encoder_name, why = networks.choose_encoder(encoder_name)
     print(why)
     encoder = encoders.load_encoder(encoder_name, mirrored=mirrored)
     stores = {split: features.extract_features(encoder, dataset.photo_paths(split)) for split in dataset.splits}

@@ -46,9 +46,9 @@ def _build_tiny_network():
 
 
 def _register_tiny_encoder(monkeypatch: pytest.MonkeyPatch, weights: Path) -> None:
-    from captioner import encoders
+    from captioner import networks
 
-    spec = encoders.EncoderSpec(
+    spec = networks.EncoderSpec(
         build=_build_tiny_network,
         preprocess=lambda pixels: pixels / 127.5 - 1,
         pooled_layer=None,
@@ -56,8 +56,8 @@ def _register_tiny_encoder(monkeypatch: pytest.MonkeyPatch, weights: Path) -> No
         url="http://127.0.0.1:9/tiny.h5",
         image_size=32,
     )
-    monkeypatch.setitem(encoders.ENCODERS, "tiny", spec)
-    monkeypatch.setenv(encoders.WEIGHTS_VARIABLE, str(weights))
+    monkeypatch.setitem(networks.ENCODERS, "tiny", spec)
+    monkeypatch.setenv(networks.WEIGHTS_VARIABLE, str(weights))
 
 
 @pytest.fixture

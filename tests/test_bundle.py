@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from captioner import bundle, calibration, catalogue, encoders, vocabulary
+from captioner import bundle, calibration, catalogue, encoders, networks, vocabulary
 
 
 def read_all(folder):
@@ -63,15 +63,24 @@ def test_a_saved_captioner_is_five_files_of_json_text_and_arrays(tiny_bundle):
 def test_a_captioner_of_our_own_encoder_carries_its_weights(
     build_captioner, tiny_captioner, tiny_encoder_known, tmp_path, monkeypatch
 ):
-    spec = dataclasses.replace(encoders.ENCODERS["tiny"], shipped=tmp_path / "not there.h5")
-    monkeypatch.setitem(encoders.ENCODERS, "tiny", spec)
+    spec = dataclasses.replace(networks.ENCODERS["tiny"], shipped=tmp_path / "not there.h5")
+    monkeypatch.setitem(networks.ENCODERS, "tiny", spec)
     weights = shutil.copy(tiny_captioner.encoder.weights_file, tmp_path / "tiny.weights.h5")
-    facts = {"teacher": "owl", "parameters": 2_460_000, "views": 500_000}
+    facts = {
+        "teacher": "owl",
+        "parameters": 2_460_000,
+        "views": 500_000,
+        "train_photos": 7440,
+        "data": ["flickr8k", "drawings"],
+    }
     (tmp_path / "encoder.json").write_text(json.dumps(facts))
     encoder = encoders.load_encoder("tiny", weights=weights, mirrored=True)
     folder = bundle.save_captioner(build_captioner(encoder), tmp_path / "own", {})
     assert json.loads((folder / "encoder.json").read_text()) == facts
-    told = "this project's own: 2.5 million parameters, taught by `owl` on 500,000 views of Flickr8k's train photos"
+    told = (
+        "this project's own: 2.5 million parameters, taught by `owl` on 500,000 views of 7,440 train pictures of "
+        "flickr8k and drawings;"
+    )
     assert told in " ".join((folder / "README.md").read_text(encoding="utf-8").split())
     assert (folder / "encoder.weights.h5").read_bytes() == encoder.weights_file.read_bytes()
     loaded = bundle.load_captioner(folder)
@@ -264,7 +273,7 @@ def test_an_encoder_of_other_weights_is_refused(tiny_bundle, tiny_encoder_known)
 
 
 def test_an_encoder_without_weights_is_explained(tiny_bundle, tmp_path, monkeypatch):
-    monkeypatch.setenv(encoders.WEIGHTS_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(networks.WEIGHTS_VARIABLE, str(tmp_path))
     monkeypatch.setattr(keras.utils, "get_file", lambda *_, **__: (_ for _ in ()).throw(Exception("no network")))
     with pytest.raises(FileNotFoundError, match="The ImageNet weights of tiny cannot be had. Tried: CAPTIONER_WEIGHTS"):
         bundle.load_captioner(tiny_bundle)

@@ -44,19 +44,6 @@ def test_a_convolution_equals_tensorflows(size, patches, strides):
     assert layer.compute_output_shape(inputs.shape) == outputs.shape
 
 
-def test_the_faster_gradient_of_a_convolution_equals_tensorflows():
-    rng = np.random.default_rng(0)
-    inputs, kernel = (tf.constant(rng.normal(size=s).astype(np.float32)) for s in ((2, 5, 5, 3), (3, 3, 3, 4)))
-    gradients = []
-    for convolve in (compact.convolve, lambda x, k: tf.nn.conv2d(x, k, 1, "SAME")):
-        with tf.GradientTape() as tape:
-            tape.watch((inputs, kernel))
-            total = tf.reduce_sum(tf.sin(convolve(inputs, kernel)))
-        gradients.append(tape.gradient(total, (inputs, kernel)))
-    for ours, theirs in zip(*gradients, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-4)
-
-
 def test_normalization_uses_the_batch_in_training_and_its_running_statistics_after():
     layer = compact.Normalization()
     inputs = np.random.default_rng(0).normal(3.0, 2.0, (8, 4, 4, 2)).astype(np.float32)

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
 from captioner import __main__ as command_line
@@ -559,20 +558,21 @@ def test_train_makes_a_captioner_that_captions_without_reading_the_test_split(
 
 
 def test_distill_trains_and_exports_the_compact_encoder(data, project, tiny_encoder_known, capsys, monkeypatch):
-    from captioner import compact, distillation, targets
+    from captioner import compact, distillation
 
-    classifier = np.ones((5, 7), np.float32), np.zeros(7, np.float32)
-    monkeypatch.setattr(targets, "_read_classifier", lambda _: classifier)
-    small = targets.TargetsConfig(photo_size=16, num_crops=1, num_components=3, min_photos=1)
-    monkeypatch.setattr(targets, "TargetsConfig", lambda: small)
     toy = compact.CompactConfig(image_size=16, stem_size=4, widths=(8,), depths=(1,))
     monkeypatch.setattr(distillation.compact, "CompactConfig", lambda: toy)
+    # Photos, so that drawings are added.
+    (data / "scenes.json").unlink()
+    data = data.rename(data.with_name("album"))
     arguments = ["--data", data, "--teacher", "tiny", "--work", project / "work", "--output", project / "out"]
-    assert run("distill", *arguments, "--views", 64) == 0
+    assert run("distill", *arguments, "--drawings", 20, "--views", 64, "--batch-size", 32) == 0
     assert f"The encoder is in {project / 'out' / 'encoder.weights.h5'}." in capsys.readouterr().out
     facts = json.loads((project / "out" / "encoder.json").read_text())
     assert (facts["teacher"], facts["views"]) == ("tiny", 64)
-    assert 0 <= facts["validation"]["word_precision"] <= 1
+    # The data set that was named and the one drawn for it.
+    assert facts["data"] == ["album", "drawings"]
+    assert all(0 <= scores["word_precision"] <= 1 for scores in facts["validation"].values())
 
 
 def test_download_says_where_the_data_set_is_and_why_it_failed(tmp_path, capsys, monkeypatch):

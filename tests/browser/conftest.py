@@ -100,12 +100,12 @@ def make_captioner(folder: Path) -> None:
     """Saves a captioner that says something else of every photo, and the random weights of its encoder."""
     import keras
 
-    from captioner import bundle, config, encoders, pipeline
+    from captioner import bundle, config, encoders, networks, pipeline
     from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
 
     keras.utils.set_random_seed(3)
     weights = folder / "mobilenet_v2_imagenet.weights.h5"
-    network = encoders.ENCODERS["mobilenet_v2"].build()
+    network = networks.ENCODERS["mobilenet_v2"].build()
     for variable in network.weights:
         if "kernel" in variable.path:
             variable.assign(3 * variable)  # Else the signal fades over 53 layers and every photo looks the same.

@@ -1,0 +1,226 @@
+"""Which networks can be encoders, and where their weights come from.
+
+Made of Keras alone, so that whatever needs no more than a network runs on any of its backends. Legend: `B` batch,
+`S` side of the photo in pixels.
+
+References:
+    K. Simonyan, A. Zisserman, "Very Deep Convolutional Networks", 2014. https://arxiv.org/abs/1409.1556
+    M. Sandler et al., "MobileNetV2", 2018. https://arxiv.org/abs/1801.04381
+"""
+
+import dataclasses
+import os
+import socket
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import keras
+
+from captioner import compact, config
+
+WEIGHTS_VARIABLE = "CAPTIONER_WEIGHTS"
+_RELEASE = "https://storage.googleapis.com/tensorflow/keras-applications"
+# Seconds without a byte before a download is given up; Keras alone would wait for ever.
+_TIMEOUT_SECONDS = 30
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderSpec:
+    """What an encoder is made of.
+
+    Attributes:
+        build: Makes the network with random weights, `(B, S, S, 3)` float32 to its last layer.
+        preprocess: Maps RGB pixels, float32 in 0..255, to what the network was trained on.
+        pooled_layer: Layer whose output is `pooled`; the mean over `regions_layers[0]` where it is `None`.
+        regions_layers: Layers that can serve as `regions`, the default first.
+        url: Keras' release of the ImageNet weights; `None` for an encoder of our own.
+        image_size: Side `S` of the square photo.
+        md5: What Keras says the file at `url` hashes to; `None` where it says nothing.
+        shipped: Where the weights of our own encoder lie; `None` where they must be fetched.
+    """
+
+    build: Callable[[], keras.Model]
+    preprocess: Callable
+    pooled_layer: str | None
+    regions_layers: tuple[str, ...]
+    url: str | None
+    image_size: int = 224
+    md5: str | None = None
+    shipped: Path | None = None
+
+
+ENCODERS = {
+    "vgg16": EncoderSpec(
+        build=lambda: keras.applications.VGG16(weights=None),
+        preprocess=keras.applications.vgg16.preprocess_input,
+        pooled_layer="fc2",
+        regions_layers=("block5_pool", "block5_conv3"),
+        url=f"{_RELEASE}/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5",
+        md5="64373286793e3c8b2b4e3219cbf3544b",
+    ),
+    "mobilenet_v2": EncoderSpec(
+        build=lambda: keras.applications.MobileNetV2(weights=None),
+        preprocess=keras.applications.mobilenet_v2.preprocess_input,
+        pooled_layer=None,
+        regions_layers=("out_relu",),
+        url=f"{_RELEASE}/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5",
+    ),
+    "compact": EncoderSpec(
+        build=compact.build_network,
+        preprocess=compact.preprocess,
+        pooled_layer=None,
+        regions_layers=(compact.GRID_LAYER,),
+        url=None,
+        image_size=compact.CompactConfig.image_size,
+        shipped=config.PROJECT_DIR / "artifacts" / "compact" / compact.WEIGHTS_FILE,
+    ),
+}
+# What "auto" tries: the encoder of record, then the one that needs no download.
+AUTO = ("vgg16", "compact")
+
+
+def load_network(name: str, path: Path) -> keras.Model:
+    """Builds the whole network of an encoder, to its last layer, with the weights of a file.
+
+    Raises:
+        ValueError: If the file does not hold this network's weights.
+    """
+    network = ENCODERS[name].build()
+    try:
+        _load_weights(network, path)
+    # What h5py and Keras raise on files that are cut short, of another network, or no HDF5 at all.
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ValueError(
+            f"{path} does not hold the weights of {name}. Remove it, so that it is fetched again, or put the "
+            f"right file there. Received: {str(error).splitlines()[0][:120]}"
+        ) from None
+    return network
+
+
+def find_weights(name: str, path: str | Path | None = None) -> Path:
+    """Returns the file with an encoder's weights: given, shipped, in `CAPTIONER_WEIGHTS`, or Keras' own.
+
+    Args:
+        name: One of `ENCODERS`.
+        path: The file itself, or a folder that holds `<name>_imagenet.weights.h5`.
+
+    Raises:
+        FileNotFoundError: If it is in none of these places and cannot be downloaded.
+    """
+    file_name = f"{name}_imagenet.weights.h5"
+    if path is not None:
+        file = Path(path) / file_name if Path(path).is_dir() else Path(path)
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"No weights of {name} at {file}. Name the file, or a folder that holds {file_name}."
+            )
+        return file
+    shipped = ENCODERS[name].shipped
+    if shipped:
+        if not shipped.is_file():
+            raise FileNotFoundError(
+                f"The weights of {name} are not at {shipped}. Train them: python -m captioner distill."
+            )
+        return shipped
+    folder = os.environ.get(WEIGHTS_VARIABLE)
+    ours = Path(folder).expanduser() / file_name if folder else None
+    url = ENCODERS[name].url
+    caches = _keras_caches()
+    for file in [ours, *(cache / Path(url).name for cache in caches)]:
+        if file and file.is_file():
+            return file
+    try:
+        return _download(url, ENCODERS[name].md5)
+    # Keras raises a bare Exception for a failed download.
+    except Exception as error:
+        reason = str(error).rpartition(" -- ")[2] or type(error).__name__
+        raise FileNotFoundError(
+            f"The ImageNet weights of {name} cannot be had. Tried: {WEIGHTS_VARIABLE} ({ours or 'not set'}), "
+            f"Keras' cache ({caches[0]}), and the download ({reason}). Put {Path(url).name} from {url} into "
+            f"{caches[0]}, or name it {file_name} in a folder and set {WEIGHTS_VARIABLE} to that folder. Meanwhile the "
+            f"encoder compact is there, which needs no download."
+        ) from error
+
+
+def choose_encoder(name: str = "auto") -> tuple[str, str]:
+    """Resolves `"auto"` to the best encoder whose weights can be had.
+
+    Returns:
+        The encoder's name and a sentence that says which one it is and why.
+
+    Raises:
+        FileNotFoundError: If no encoder's weights can be had.
+    """
+    if name != "auto":
+        return name, f"Encoder: {name}, as asked for."
+    reasons = []
+    for candidate in AUTO:
+        try:
+            path = find_weights(candidate)
+        except FileNotFoundError as error:
+            reasons.append(str(error))
+        else:
+            why = "the first choice" if not reasons else f"since {', '.join(AUTO[: len(reasons)])} had no weights"
+            return candidate, f"Encoder: {candidate}, {why} ({path.name})."
+    raise FileNotFoundError(reasons[-1])
+
+
+def _keras_caches() -> list[Path]:
+    """Returns where Keras keeps its releases: its home, and what it takes where that cannot be written."""
+    homes = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser(), Path(tempfile.gettempdir()) / ".keras"
+    return [home / "models" for home in homes]
+
+
+def _download(url: str, md5: str | None) -> Path:
+    """Downloads a file into Keras' cache, where it gets its name only when it is complete and verified."""
+    name = Path(url).name
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_TIMEOUT_SECONDS)
+    try:
+        part = keras.utils.get_file(
+            f"{name}.part",
+            origin=url,
+            cache_dir=_keras_caches()[0].parent,
+            cache_subdir="models",
+            file_hash=md5,
+            force_download=True,
+        )
+    finally:
+        socket.setdefaulttimeout(timeout)
+    return Path(part).replace(Path(part).with_name(name))
+
+
+def _load_weights(network: keras.Model, path: Path) -> None:
+    """Loads a weights file of Keras' present or former format, whichever of their names it bears."""
+    with h5py.File(path) as file:
+        is_former = "layer_names" in file.attrs or "model_weights" in file
+    if is_former != path.name.endswith(".weights.h5"):
+        network.load_weights(path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        # Keras tells the formats apart by the name alone, and its own release is of the former one.
+        link = Path(folder) / ("former.h5" if is_former else "present.weights.h5")
+        link.symlink_to(path.resolve())
+        network.load_weights(link)
+
+
+def cut_network(name: str, network: keras.Model, regions_layer: str) -> keras.Model:
+    """Cuts a classifier down to what an encoder gives.
+
+    Args:
+        name: One of `ENCODERS`.
+        network: From `load_network`.
+        regions_layer: Layer that gives the regions.
+
+    Returns:
+        A frozen model from preprocessed pixels `(B, S, S, 3)` to `pooled` `(B, P)` and `regions` `(B, R, D)`.
+    """
+    grid = network.get_layer(regions_layer).output  # (B, H, W, D)
+    if ENCODERS[name].pooled_layer:
+        pooled = network.get_layer(ENCODERS[name].pooled_layer).output
+    else:
+        pooled = keras.layers.GlobalAveragePooling2D(name="pooled")(grid)
+    regions = keras.layers.Reshape((-1, grid.shape[-1]), name="regions")(grid)  # (B, R, D)
+    return keras.Model(network.input, {"pooled": pooled, "regions": regions}, trainable=False)
