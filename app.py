@@ -26,9 +26,8 @@ def choose_captioner(folders: list[Path]) -> tuple[Path, config.DecodingConfig]:
     """Lets the visitor choose a captioner and returns its folder and its default search."""
     by_name = {folder.name: folder for folder in folders}
     folder = by_name[st.selectbox("Captioner", list(by_name), key="captioner", bind="query-params")]
-    settings = catalogue.read_config(folder)
-    st.caption(presentation.describe_captioner(folder, settings, catalogue.read_metrics(folder)))
-    return folder, config.DecodingConfig(**settings["decoding"])
+    st.caption(presentation.compare_captioners(folder, folders))
+    return folder, config.DecodingConfig(**catalogue.read_config(folder)["decoding"])
 
 
 def choose_search(defaults: config.DecodingConfig) -> tuple[dict, int]:

@@ -3,8 +3,9 @@
     python -m benchmarks.encoder_speed [--rounds N] [--plot]
 
 Writes `artifacts/results/encoder_speed.json`; with `--plot` times nothing and draws `encoder_tradeoff.png` from that
-file and the kept results of Flickr8k (`results_table.py --keep`) beside it. Weights are random: they do not change the
-time, and VGG16's need not be had.
+file and the kept results of Flickr8k (`results_table.py --keep`) beside it. Compact encoders of another shape than the
+shipped one are timed too, where a kept result has one. Weights are random: they do not change the time, and VGG16's
+need not be had.
 """
 
 import argparse
@@ -27,9 +28,7 @@ def time_encoders(rounds: int) -> dict[str, dict[str, float]]:
     """
     import numpy as np
 
-    from captioner import encoders, networks
-
-    loaded = {name: encoders.load_encoder(name, weights=None) for name in networks.ENCODERS}
+    loaded = _build_encoders()
     random = np.random.default_rng(0)
     photos = {
         name: random.integers(0, 256, (max(BATCH_SIZES), encoder.image_size, encoder.image_size, 3), dtype=np.uint8)
@@ -69,7 +68,7 @@ def draw_tradeoff(speeds: dict[str, dict], scores: dict[str, float]):
     }
     for axis, (key, label) in zip(axes, labels.items(), strict=True):
         for captioner, score in scores.items():
-            encoder = next(name for name in speeds if captioner.startswith(name))
+            encoder = max((name for name in speeds if captioner.startswith(name)), key=len)
             axis.plot(speeds[encoder][key], score, "o")
             axis.annotate(captioner, (speeds[encoder][key], score), (6, 6), textcoords="offset points")
         for name in speeds:
@@ -83,6 +82,21 @@ def draw_tradeoff(speeds: dict[str, dict], scores: dict[str, float]):
     axes[0].set_ylabel("validation CIDEr-D")
     figure.suptitle("What a smaller encoder costs in captions, and what it saves")
     return figure
+
+
+def _build_encoders() -> dict:
+    """Returns name -> encoder: all there are, and by their captioner's name those of another shape in kept results."""
+    from captioner import compact, encoders, networks
+
+    built = {name: encoders.load_encoder(name, weights=None) for name in networks.ENCODERS}
+    default = compact.CompactConfig()
+    for captioner, report in results.read_results().items():
+        architecture = (
+            compact.CompactConfig(**report["encoder_facts"]["architecture"]) if "encoder_facts" in report else default
+        )
+        if architecture != default:
+            built[captioner] = encoders.Encoder("compact", compact.build_network(architecture), compact.GRID_LAYER)
+    return built
 
 
 def _megabytes(encoder) -> float:

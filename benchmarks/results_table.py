@@ -24,7 +24,9 @@ SCORES = {
 
 
 def build_table(reports: dict[str, dict], published: list[dict]) -> str:
-    """Returns a Markdown table: for each result its validation and test scores, then its controls; then the published.
+    """Returns a Markdown table: for each result its validation and test scores; then the published.
+
+    The controls stand below the first result alone: they are much the same for all.
 
     Args:
         reports: Name -> content of a `metrics.json`.
@@ -43,7 +45,7 @@ def build_table(reports: dict[str, dict], published: list[dict]) -> str:
             "human": "people, each caption against the other four",
         }
         for control, label in labels.items():
-            if control in report.get("controls", {}):
+            if name == next(iter(reports)) and control in report.get("controls", {}):
                 lines.append(_row(label, report["split"], report["controls"][control]))
     lines += [_row(f"published: [{row['name']}]({row['source']})", row["split"], row) for row in published]
     return "\n".join(lines)

@@ -43,9 +43,9 @@ def save_captioner(captioner: Captioner, folder: str | Path, metrics: dict) -> P
     storage.halve_archive(new / DECODER_FILE)
     if captioner.encoder.is_ours and captioner.encoder.weights_file:
         shutil.copyfile(captioner.encoder.weights_file, new / compact.WEIGHTS_FILE)
-        description = captioner.encoder.weights_file.with_name(compact.DESCRIPTION_FILE)
+        description = captioner.encoder.weights_file.with_name(catalogue.ENCODER_FILE)
         if description.is_file():
-            shutil.copyfile(description, new / compact.DESCRIPTION_FILE)
+            shutil.copyfile(description, new / catalogue.ENCODER_FILE)
     captioner.vocabulary.save(new / VOCABULARY_FILE)
     _write_json(new / catalogue.CONFIG_FILE, _describe(captioner))
     _write_json(new / catalogue.METRICS_FILE, metrics)
@@ -164,7 +164,7 @@ def _model_card(captioner: Captioner, name: str, metrics: dict) -> str:
 def _describe_encoder(encoder: encoders.Encoder) -> str:
     text = f"Encoder: `{encoder.name}`, frozen, regions from its layer `{encoder.regions_layer}`."
     text += " Features are means over the photo and its mirror image." if encoder.mirrored else ""
-    description = encoder.weights_file and encoder.weights_file.with_name(compact.DESCRIPTION_FILE)
+    description = encoder.weights_file and encoder.weights_file.with_name(catalogue.ENCODER_FILE)
     if not encoder.is_ours or not description or not description.is_file():
         return text
     facts = json.loads(description.read_text(encoding="utf-8"))
@@ -173,7 +173,7 @@ def _describe_encoder(encoder: encoders.Encoder) -> str:
         f"{text}\n"
         f"  It is this project's own: {facts['parameters'] / 1e6:.1f} million parameters, {teacher} on "
         f"{facts['views']:,} views of\n  {facts['train_photos']:,} train pictures of {' and '.join(facts['data'])}; "
-        f"what that gave is in `{compact.DESCRIPTION_FILE}`."
+        f"what that gave is in `{catalogue.ENCODER_FILE}`."
     )
 
 

@@ -11,6 +11,8 @@ from captioner import captions, config
 from captioner.calibration import Calibration
 
 CONFIG_FILE, METRICS_FILE, CARD_FILE = "config.json", "metrics.json", "README.md"
+# What is known of an encoder of our own, beside its weights.
+ENCODER_FILE = "encoder.json"
 FORMAT = 1
 # What says whether an encoder is the one that a captioner was trained on.
 ENCODER_KEYS = ("name", "regions_layer", "fingerprint", "mirrored")

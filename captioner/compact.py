@@ -12,16 +12,16 @@ References:
 import dataclasses
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 from keras import ops
 
-from captioner import storage
+from captioner import catalogue, storage
 
 GRID_LAYER = "compact_grid"
 WEIGHTS_FILE = "encoder.weights.h5"
-DESCRIPTION_FILE = "encoder.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,13 +33,16 @@ class CompactConfig:
     # Patches of 4x4 leave the costly fine grids out: 28x28 is where the first block works.
     stem_size: int = 4
     # Channels on the grids of 28, 14 and 7 cells a side; the last is the depth of a region.
-    widths: tuple[int, ...] = (64, 160, 384)
+    widths: Sequence[int] = (64, 160, 384)
     # Most blocks where a weight costs least arithmetic, which is on the smallest grid.
-    depths: tuple[int, ...] = (2, 4, 6)
+    depths: Sequence[int] = (2, 4, 6)
     # The 3x3 convolution of a block works on this share of the channels.
     bottleneck: float = 0.5
 
     def __post_init__(self):
+        # JSON knows lists alone.
+        for name in ("widths", "depths"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if len(self.widths) != len(self.depths) or not self.widths:
             raise ValueError(
                 "widths and depths need one entry for each grid. "
@@ -190,8 +193,8 @@ def save_weights(network: keras.Model, folder: str | Path, description: dict) ->
     os.replace(half, folder / WEIGHTS_FILE)
     facts = {"parameters": network.count_params(), "bytes": (folder / WEIGHTS_FILE).stat().st_size}
     text = json.dumps({"encoder": "compact"} | facts | description, indent=2)
-    (folder / "encoder.json.tmp").write_text(text + "\n", encoding="utf-8")
-    os.replace(folder / "encoder.json.tmp", folder / DESCRIPTION_FILE)
+    (folder / f"{catalogue.ENCODER_FILE}.tmp").write_text(text + "\n", encoding="utf-8")
+    os.replace(folder / f"{catalogue.ENCODER_FILE}.tmp", folder / catalogue.ENCODER_FILE)
     return folder / WEIGHTS_FILE
 
 

@@ -9,7 +9,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -137,14 +137,30 @@ def write_json(done: Iterable[CaptionedPhoto], alternatives: int) -> bytes:
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def describe_captioner(folder: Path, settings: Mapping, metrics: Mapping) -> str:
+def compare_captioners(chosen: Path, folders: Iterable[Path]) -> str:
+    """Returns a line on each saved captioner, as Markdown, the chosen one first.
+
+    Raises:
+        OSError, ValueError: If the chosen one cannot be used; of another one its line says so.
+    """
+    lines = [f"**{escape_markdown(chosen.name)}**: {describe_captioner(chosen)}"]
+    for folder in folders:
+        if folder != chosen:
+            try:
+                line = describe_captioner(folder)
+            except (OSError, ValueError):
+                line = "Damaged."
+            lines.append(f"{escape_markdown(folder.name)}: {line}")
+    return "\n\n".join(lines)
+
+
+def describe_captioner(folder: Path) -> str:
     """Returns one line on a saved captioner: scores, encoder and size.
 
-    Args:
-        folder: Where it is.
-        settings: Its `config.json`.
-        metrics: Its `metrics.json`.
+    Raises:
+        OSError, ValueError: If its configuration or metrics cannot be read.
     """
+    settings, metrics = catalogue.read_config(folder), catalogue.read_metrics(folder)
     scores = [
         f"{label} {metrics[key]:.1f}"
         for key, label in (("cider_d", "CIDEr-D"), ("bleu_4", "BLEU-4"))

@@ -7,7 +7,7 @@
 import json
 from pathlib import Path
 
-from captioner import config
+from captioner import catalogue, config
 
 RESULTS_DIR = config.PROJECT_DIR / "artifacts" / "results"
 _PREFIX, _PUBLISHED_FILE = "flickr8k-", "published.json"
@@ -26,10 +26,16 @@ def read_published(folder: str | Path = RESULTS_DIR) -> list[dict]:
 
 
 def keep_result(captioner_dir: str | Path, folder: str | Path = RESULTS_DIR) -> Path:
-    """Copies the metrics of a captioner, without its captions, to the results and returns the file."""
+    """Copies the metrics of a captioner, without its captions, to the results; returns the file.
+
+    What is known of an encoder of our own goes with it, as `encoder_facts`.
+    """
     report = json.loads((Path(captioner_dir) / "metrics.json").read_text(encoding="utf-8"))
     report = {key: value for key, value in report.items() if key != "captions"}
     report["test"] = {key: value for key, value in report.get("test", {}).items() if key != "captions"}
+    description = Path(captioner_dir) / catalogue.ENCODER_FILE
+    if description.is_file():
+        report["encoder_facts"] = json.loads(description.read_text(encoding="utf-8"))
     file = Path(folder) / f"{report['data']}-{report['captioner']}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

@@ -282,7 +282,27 @@ def test_about_names_limits_and_privacy(captioner):
     assert text.startswith("Knows colours.") and "## Limits" in text and "not written to disk" in text
 
 
+def test_captioners_are_compared_and_a_damaged_one_hinders_none(captioner, monkeypatch):
+    (chosen,) = catalogue.list_captioners()
+    better, broken = (chosen.with_name(name) for name in ("better", "broken"))
+    for folder in (better, broken):
+        folder.mkdir()
+        write_config(folder)
+    (better / "metrics.json").write_text('{"cider_d": 60.0}')
+    (broken / "metrics.json").write_text("cut short")
+    monkeypatch.setattr(catalogue, "list_captioners", lambda: [better, chosen, broken])
+    page = open_page(captioner="colours")
+    assert not page.error
+    lines = page.sidebar.caption[0].value.split("\n\n")
+    assert [line.split(" ", 2)[:2] for line in lines] == [
+        ["**colours**:", "CIDEr-D"],
+        ["better:", "CIDEr-D"],
+        ["broken:", "Damaged."],
+    ]
+    assert "60.0" in lines[1]
+
+
 def test_each_setting_has_its_sentence(captioner):
     described, *sentences = [caption.value for caption in open_page().sidebar.caption]
-    assert described.startswith("CIDEr-D 52.1 on 1,000 test photos. Encoder toy, ")
+    assert described.startswith("**colours**: CIDEr-D 52.1 on 1,000 test photos. Encoder toy, ")
     assert [sentence[:10] for sentence in sentences] == ["Unfinished", "Towards 0 ", "Runners-up", "The addres"]
