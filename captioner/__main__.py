@@ -162,6 +162,8 @@ def run_distill(options: argparse.Namespace) -> int:
         listed.append(datasets.read_dataset(drawn, ("train", "validation")))
     teacher = supervision.Teacher(options.teacher)
     lessons = supervision.read_lessons(listed, teacher.image_size, progress=True)
+    for image_id, reason in lessons.failed.items():
+        print(f"  left out {image_id}: {reason}", file=sys.stderr)
     chosen = {"seed": options.seed, "views": options.views, "batch_size": options.batch_size}
     if options.without_teacher:
         chosen["teacher_weight"] = 0.0

@@ -26,8 +26,9 @@ import keras
 import numpy as np
 import tqdm
 from keras import ops
+from PIL import Image
 
-from captioner import compact, supervision, views
+from captioner import compact, photos, supervision, views
 
 LOSSES = ("map", "pooled", "classes", "words")
 # What the heads predict of the teacher; "words" is of people.
@@ -205,7 +206,12 @@ class Distillation:
         # XLA makes TensorFlow's convolutions slower on a CPU; the other backends compile on their own.
         self._distiller.compile(self._optimizer, jit_compile=keras.backend.backend() != "tensorflow")
         self._validation = {
-            name: (teacher.targets(files), words) for name, (files, words) in lessons.validation.items()
+            name: (teacher.targets(pixels), words) for name, (pixels, words) in lessons.validation.items()
+        }
+        size = self.architecture.image_size
+        self._small = {
+            name: np.stack([photos.resize_photo(Image.fromarray(photo), size) for photo in pixels])
+            for name, (pixels, _) in lessons.validation.items()
         }
         if checkpoint:
             self._restore(checkpoint)
@@ -254,8 +260,7 @@ class Distillation:
         """Compares the student with the teacher on the whole validation photos of each data set."""
         scores = {}
         for name, (targets, words) in self._validation.items():
-            batches = supervision.load_batches(self._lessons.validation[name][0], self.architecture.image_size)
-            predicted = supervision.predict_batches(self.student, map(compact.preprocess, batches))
+            predicted = supervision.predict(self.student, self._small[name], compact.preprocess)
             maps = ops.convert_to_numpy(supervision.fit_grid(targets["map"], predicted["map"].shape[1]))
             scores[name] = supervision.compare(predicted, targets | {"map": maps}, words)
         return scores

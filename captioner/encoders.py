@@ -108,9 +108,7 @@ def load_encoder(
         ValueError: If name or layer are unknown, or the file does not hold this network's weights.
         FileNotFoundError: If no weights can be had; the message says what was tried and what to do.
     """
-    if name not in networks.ENCODERS:
-        raise ValueError(f"encoder must be one of {tuple(networks.ENCODERS)}. Received: encoder={name!r}")
-    spec = networks.ENCODERS[name]
+    spec = networks.find_spec(name)
     regions_layer = regions_layer or spec.regions_layers[0]
     if regions_layer not in spec.regions_layers:
         raise ValueError(f"regions_layer of {name} must be one of {spec.regions_layers}. Received: {regions_layer!r}")

@@ -81,6 +81,17 @@ ENCODERS = {
 AUTO = ("vgg16", "compact")
 
 
+def find_spec(name: str) -> EncoderSpec:
+    """Returns what an encoder is made of.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    if name not in ENCODERS:
+        raise ValueError(f"encoder must be one of {tuple(ENCODERS)}. Received: encoder={name!r}")
+    return ENCODERS[name]
+
+
 def load_network(name: str, path: Path) -> keras.Model:
     """Builds the whole network of an encoder, to its last layer, with the weights of a file.
 

@@ -10,8 +10,7 @@ size, `K` components, `W` words, `L` classes.
 
 import collections
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -43,18 +42,20 @@ class Lessons:
     Attributes:
         photos: uint8 `(N, S, S, 3)`, train photos, as large as the teacher takes them.
         words: float32 `(N, W)`, the share of a photo's captions that use each word.
-        validation: Name of a data set -> its validation photos: their paths, and their words as above.
+        validation: Name of a data set -> its validation photos and their words, as above.
+        failed: Image id -> why the photo could not be read and was left out.
     """
 
     photos: np.ndarray
     words: np.ndarray
-    validation: dict[str, tuple[list[Path], np.ndarray]]
+    validation: dict[str, tuple[np.ndarray, np.ndarray]]
+    failed: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def read_lessons(
     listed: Sequence[datasets.CaptionDataset], image_size: int, *, min_photos: int = 12, progress: bool = False
 ) -> Lessons:
-    """Reads the train photos of data sets into memory, and all words of train and validation captions.
+    """Reads the train and validation photos of data sets into memory, and all words of their captions.
 
     Args:
         listed: The data sets; their test splits are not looked at.
@@ -63,22 +64,30 @@ def read_lessons(
         progress: Whether to show a progress bar.
 
     Raises:
-        PhotoError: If a photo cannot be read.
+        ValueError: If no train photo can be read.
     """
-    vocabulary = fit_words(listed, min_photos)
-    files = [path for dataset in listed for path in dataset.photo_paths("train").values()]
-    pixels = np.empty((len(files), image_size, image_size, 3), np.uint8)
-    for row, file in enumerate(tqdm.tqdm(files, desc="photos", disable=not progress)):
-        pixels[row] = photos.load_photo(file, image_size)
-    words = [count_words(dataset, dataset.image_ids("train"), vocabulary) for dataset in listed]
-    validation = {
-        dataset.name: (
-            list(dataset.photo_paths("validation").values()),
-            count_words(dataset, dataset.image_ids("validation"), vocabulary),
-        )
-        for dataset in listed
-    }
-    return Lessons(pixels, np.concatenate(words), validation)
+    vocabulary, failed = fit_words(listed, min_photos), {}
+    num_photos = sum(len(dataset.image_ids(split)) for dataset in listed for split in ("train", "validation"))
+
+    with tqdm.tqdm(total=num_photos, desc="photos", disable=not progress) as bar:
+
+        def read(dataset: datasets.CaptionDataset, split: str) -> tuple[np.ndarray, np.ndarray]:
+            found = {}
+            for image_id, path in dataset.photo_paths(split).items():
+                try:
+                    found[image_id] = photos.load_photo(path, image_size)
+                except photos.PhotoError as error:
+                    failed[image_id] = str(error)
+                bar.update()
+            pixels = np.array(list(found.values()), np.uint8).reshape(-1, image_size, image_size, 3)
+            return pixels, count_words(dataset, list(found), vocabulary)
+
+        train = [read(dataset, "train") for dataset in listed]
+        validation = {dataset.name: read(dataset, "validation") for dataset in listed}
+    pixels, words = (np.concatenate(arrays) for arrays in zip(*train, strict=True))
+    if not len(pixels):
+        raise ValueError(f"None of the {len(failed)} photos can be read, for example: {next(iter(failed.values()))}")
+    return Lessons(pixels, words, validation, failed)
 
 
 def fit_words(listed: Sequence[datasets.CaptionDataset], min_photos: int) -> tuple[str, ...]:
@@ -127,11 +136,15 @@ class Teacher(keras.layers.Layer):
     Args:
         name: The encoder to learn from, one of `networks.ENCODERS`.
         network: It whole, to its last layer, which gives probabilities; by default with its trained weights.
+
+    Raises:
+        ValueError: If there is no encoder of that name.
+        FileNotFoundError: If its weights cannot be had.
     """
 
     def __init__(self, name: str, network: keras.Model | None = None):
         super().__init__(name="teacher")
-        spec = networks.ENCODERS[name]
+        spec = networks.find_spec(name)
         network = network or networks.load_network(name, networks.find_weights(name))
         views = networks.cut_network(name, network, spec.regions_layers[0]).output
         self.encoder, self.image_size, self._preprocess = name, spec.image_size, spec.preprocess
@@ -151,8 +164,7 @@ class Teacher(keras.layers.Layer):
         What is found is `statistics`, NumPy arrays by name, to be kept beside what was taught with it: signs of
         components are arbitrary.
         """
-        sample = pixels[:: max(1, len(pixels) // _NUM_SURVEYED)]
-        seen = self._look(sample[start : start + _BATCH_SIZE] for start in range(0, len(sample), _BATCH_SIZE))
+        seen = self._look(pixels[:: max(1, len(pixels) // _NUM_SURVEYED)])
         size = min(num_components, seen["regions"].shape[-1])
         found = dict(zip(("map_mean", "map_axes"), fit_projection(_flatten(seen["regions"][::5]), size), strict=True))
         pooled_size = min(num_components, seen["pooled"].shape[-1])
@@ -175,10 +187,9 @@ class Teacher(keras.layers.Layer):
         """
         return self._project(self._network(self._preprocess(pixels), training=False))
 
-    def targets(self, files: Sequence[Path]) -> dict[str, np.ndarray]:
-        """Returns what `call` gives for photo files, as NumPy arrays."""
-        projected = self._project(self._look(load_batches(files, self.image_size)))
-        return {name: ops.convert_to_numpy(values) for name, values in projected.items()}
+    def targets(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns what `call` gives for photos, uint8 `(N, S, S, 3)`, as NumPy arrays."""
+        return {name: ops.convert_to_numpy(values) for name, values in self._project(self._look(pixels)).items()}
 
     def _project(self, seen: dict) -> dict:
         known = self.statistics
@@ -190,26 +201,21 @@ class Teacher(keras.layers.Layer):
             "classes": seen["classes"],
         }
 
-    def _look(self, batches: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
-        return predict_batches(self._network, (self._preprocess(batch.astype(np.float32)) for batch in batches))
+    def _look(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        return predict(self._network, pixels, self._preprocess)
 
 
-def predict_batches(network: keras.Model, batches: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns a network's outputs for batches, which are filled up to one size: another would be compiled anew."""
+def predict(network: keras.Model, pixels: np.ndarray, preprocess: Callable) -> dict[str, np.ndarray]:
+    """Returns a network's outputs for photos, uint8 `(N, S, S, 3)`.
+
+    Batches are filled up to one size: another would be compiled anew.
+    """
     parts = []
-    for batch in batches:
-        batch = ops.convert_to_numpy(batch)
+    for start in range(0, len(pixels), _BATCH_SIZE):
+        batch = ops.convert_to_numpy(preprocess(pixels[start : start + _BATCH_SIZE].astype(np.float32)))
         full = np.concatenate([batch, np.zeros((_BATCH_SIZE - len(batch), *batch.shape[1:]), batch.dtype)])
-        outputs = network.predict_on_batch(full)
-        parts.append({name: values[: len(batch)] for name, values in outputs.items()})
+        parts.append({name: values[: len(batch)] for name, values in network.predict_on_batch(full).items()})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def load_batches(files: Sequence[Path], image_size: int) -> Iterator[np.ndarray]:
-    """Yields photos, float32 `(B, S, S, 3)` in 0..255, in batches."""
-    for start in range(0, len(files), _BATCH_SIZE):
-        batch = [photos.load_photo(file, image_size) for file in files[start : start + _BATCH_SIZE]]
-        yield np.stack(batch).astype(np.float32)
 
 
 def fit_grid(grids, size: int):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from captioner import compact, distillation, supervision, views
+from captioner.photos import load_photo
 
 TOY = compact.CompactConfig(image_size=16, stem_size=4, widths=(8,), depths=(1,))
 OPTIONS = distillation.DistillationConfig(views=96, batch_size=4, learning_rate=0.02, warmup_steps=0, adam_fraction=0.3)
@@ -20,11 +21,11 @@ def lessons(tiny_encoder_known, drawn_dir):
     """Eight train photos with quarters of one colour, every second one bright, and four drawn ones that judge."""
     quarters = np.random.default_rng(0).integers(0, 100, (8, 2, 2, 3), dtype=np.uint8)
     quarters[::2] += 150
-    files = sorted((drawn_dir / "Images").iterdir())[:4]
+    drawn = np.stack([load_photo(file, 32) for file in sorted((drawn_dir / "Images").iterdir())[:4]])
     # One word for the bright ones, one for the others, and ten that are never used.
     words = np.eye(12, dtype=np.float32)[np.arange(8) % 2]
     return supervision.Lessons(
-        quarters.repeat(16, axis=1).repeat(16, axis=2), words, {"drawn": (files, np.eye(4, 12, dtype=np.float32))}
+        quarters.repeat(16, axis=1).repeat(16, axis=2), words, {"drawn": (drawn, np.eye(4, 12, dtype=np.float32))}
     )
 
 

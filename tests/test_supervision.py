@@ -1,10 +1,12 @@
 """What the compact encoder is taught with: words, projections, the teacher and the judge."""
 
+import shutil
+
 import numpy as np
 import pytest
 from keras import ops
 
-from captioner import datasets, networks, supervision
+from captioner import datasets, networks, photos, supervision
 
 
 @pytest.fixture
@@ -41,39 +43,61 @@ def test_lessons_hold_train_photos_of_all_data_sets_and_no_test_photo(drawn_dir)
     train, validation = (len(dataset.image_ids(split)) for split in ("train", "validation"))
     assert lessons.photos.shape == (2 * train, 32, 32, 3) and lessons.photos.dtype == np.uint8
     assert len(lessons.words) == 2 * train
-    files, words = lessons.validation[dataset.name]
-    assert len(files) == len(words) == validation
-    assert [file.name for file in files] == list(dataset.image_ids("validation"))
+    pixels, words = lessons.validation[dataset.name]
+    assert len(pixels) == len(words) == validation
+    first = photos.load_photo(dataset.photo_path(dataset.image_ids("validation")[0]), 32)
+    np.testing.assert_array_equal(pixels[0], first)
+
+
+def test_photos_that_cannot_be_read_are_left_out_and_named(drawn_dir, tmp_path):
+    folder = shutil.copytree(drawn_dir, tmp_path / "drawn")
+    dataset = datasets.read_dataset(folder, ("train", "validation"))
+    broken = dataset.image_ids("train")[1], dataset.image_ids("validation")[0]
+    for image_id in broken:
+        dataset.photo_path(image_id).write_bytes(b"no picture")
+    lessons = supervision.read_lessons([dataset], 32, min_photos=1)
+    assert tuple(lessons.failed) == broken and "is not a picture" in lessons.failed[broken[0]]
+    assert len(lessons.photos) == len(lessons.words) == len(dataset.image_ids("train")) - 1
+    assert [len(array) for array in lessons.validation["drawn"]] == [len(dataset.image_ids("validation")) - 1] * 2
+    # Photo and words still belong together: the third photo is the second row now.
+    third = dataset.image_ids("train")[2]
+    np.testing.assert_array_equal(lessons.photos[1], photos.load_photo(dataset.photo_path(third), 32))
+    words = supervision.fit_words([dataset], 1)
+    np.testing.assert_array_equal(lessons.words[1], supervision.count_words(dataset, [third], words)[0])
+    for path in dataset.photo_paths("train").values():
+        path.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"None of the \d+ photos can be read, for example: .* is empty"):
+        supervision.read_lessons([dataset], 32)
 
 
 @pytest.fixture
 def taught(tiny_encoder_known):
     """The encoder `tiny` of conftest as a teacher, and 12 photos it has surveyed."""
-    photos = np.random.default_rng(1).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(1).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
     teacher = supervision.Teacher("tiny")
-    teacher.survey(photos, num_components=3)
-    return teacher, photos
+    teacher.survey(pixels, num_components=3)
+    return teacher, pixels
 
 
-def look(teacher, photos):
-    return {name: ops.convert_to_numpy(values) for name, values in teacher(photos.astype(np.float32)).items()}
+def look(teacher, pixels):
+    return {name: ops.convert_to_numpy(values) for name, values in teacher(pixels.astype(np.float32)).items()}
 
 
 def test_a_teacher_gives_the_components_of_what_its_network_sees(taught):
-    teacher, photos = taught
+    teacher, pixels = taught
     network = networks.load_network("tiny", networks.find_weights("tiny"))
-    pooled = np.asarray(network(photos / np.float32(127.5) - 1))
+    pooled = np.asarray(network(pixels / np.float32(127.5) - 1))
     # Pairwise distances in all of three components, whatever their signs; tiny's pooled vector has five entries.
     mean, axes = supervision.fit_projection(pooled, 3)
-    seen = look(teacher, photos)
+    seen = look(teacher, pixels)
     np.testing.assert_allclose(np.abs(seen["pooled"]), np.abs((pooled - mean) @ axes), rtol=1e-2, atol=1e-4)
     np.testing.assert_allclose(seen["classes"], pooled, rtol=1e-4, atol=1e-5)
     assert seen["map"].shape == (12, 4, 4, 3) and teacher.grid_size == 4
 
 
 def test_each_cell_is_centred_and_as_strong_as_the_others(taught):
-    teacher, photos = taught
-    maps = look(teacher, photos)["map"]
+    teacher, pixels = taught
+    maps = look(teacher, pixels)["map"]
     np.testing.assert_allclose(maps.mean(0), 0, atol=1e-3)
     strength = np.square(maps).sum(-1).mean(0)
     np.testing.assert_allclose(strength, strength.mean(), rtol=1e-2)
@@ -84,13 +108,16 @@ def test_the_teacher_is_frozen(taught):
     assert not taught[0].trainable_variables and taught[0].non_trainable_variables
 
 
-def test_photos_from_files_are_seen_as_those_in_memory(taught, drawn_dir):
-    from captioner import photos
-
-    files = sorted((drawn_dir / "Images").iterdir())[:3]
-    expected = look(taught[0], np.stack([photos.load_photo(file, 32) for file in files]))
-    for name, values in taught[0].targets(files).items():
+def test_targets_are_what_is_seen_batch_by_batch(taught):
+    teacher, pixels = taught
+    expected = look(teacher, pixels)
+    for name, values in teacher.targets(pixels).items():
         np.testing.assert_allclose(values, expected[name], atol=1e-5)
+
+
+def test_an_unknown_teacher_is_refused():
+    with pytest.raises(ValueError, match=r"encoder must be one of .* Received: encoder='owl'"):
+        supervision.Teacher("owl")
 
 
 def test_perfect_predictions_have_cosine_one_and_the_mean_explains_nothing():
