@@ -169,6 +169,13 @@ def build_network(config: CompactConfig | None = None) -> keras.Model:
     return keras.Model(pixels, grid, name="compact")
 
 
+def read_architecture(folder: str | Path) -> CompactConfig:
+    """Returns the shape of the encoder whose weights a folder holds; the default where `encoder.json` says nothing."""
+    file = Path(folder) / catalogue.ENCODER_FILE
+    facts = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return CompactConfig(**facts.get("architecture", {}))
+
+
 def save_weights(network: keras.Model, folder: str | Path, description: dict) -> Path:
     """Writes an encoder's weights and what is known of them.
 

@@ -47,7 +47,7 @@ class Encoder:
         self.weights_file = weights_file
         self.mirrored = mirrored
         self.is_ours = spec.shipped is not None
-        self.image_size = spec.image_size
+        self.image_size = network.input.shape[1]
         self.fingerprint = _fingerprint(network)
         self.model = networks.cut_network(name, network, regions_layer)
         self.pooled_size = self.model.output["pooled"].shape[-1]

@@ -98,7 +98,10 @@ def load_network(name: str, path: Path) -> keras.Model:
     Raises:
         ValueError: If the file does not hold this network's weights.
     """
-    network = ENCODERS[name].build()
+    # Captioners keep the shape of the compact encoder that they were trained on.
+    network = (
+        compact.build_network(compact.read_architecture(path.parent)) if name == "compact" else ENCODERS[name].build()
+    )
     try:
         _load_weights(network, path)
     # What h5py and Keras raise on files that are cut short, of another network, or no HDF5 at all.

@@ -1,5 +1,6 @@
 """The compact encoder: shapes, gradients and files."""
 
+import dataclasses
 import json
 
 import keras
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from captioner import compact
+from captioner import compact, encoders
 
 TOY = compact.CompactConfig(image_size=16, stem_size=2, widths=(4, 8), depths=(1, 1))
 
@@ -96,3 +97,15 @@ def test_a_photo_that_does_not_fit_the_stride_is_refused():
 def test_every_grid_needs_a_width_and_a_depth():
     with pytest.raises(ValueError, match=r"one entry for each grid. Received: widths=\(4,\), depths=\(1, 2\)"):
         compact.CompactConfig(widths=(4,), depths=(1, 2))
+
+
+def test_weights_are_loaded_in_the_shape_that_is_told_beside_them(tmp_path):
+    network = compact.build_network(TOY)
+    compact.save_weights(network, tmp_path, {"architecture": dataclasses.asdict(TOY)})
+    assert compact.read_architecture(tmp_path) == TOY
+    assert compact.read_architecture(tmp_path / "elsewhere") == compact.CompactConfig()
+    encoder = encoders.load_encoder("compact", weights=tmp_path / compact.WEIGHTS_FILE)
+    assert (encoder.image_size, encoder.num_regions, encoder.region_size) == (16, 16, 8)
+    photos = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
+    expected = np.asarray(network(photos / np.float32(127.5) - 1)).reshape(2, 16, 8)
+    np.testing.assert_allclose(encoder.encode(photos)[1], expected, rtol=1e-3, atol=1e-3)
