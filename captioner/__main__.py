@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from captioner import caption_files, config, startup
+from captioner import caption_files, startup
 from captioner.arguments import parse_arguments
 
 # Of a long list, what a terminal shows.
@@ -134,14 +134,13 @@ def run_train(options: argparse.Namespace) -> int:
     _start_tensorflow()
     from captioner import pipeline
 
-    decoder = config.DecoderConfig(attend_to=options.attend_to, attention=options.attention)
     choices = {"epochs": options.epochs, "seed": options.seed}
     folder = pipeline.train_captioner(
         options.data,
         options.encoder,
         name=options.name,
         mirrored=options.mirrored,
-        decoder_settings=decoder,
+        decoder_choices={"attend_to": options.attend_to, "attention": options.attention},
         training_choices=choices,
     )
     print(f"The captioner is in {folder}.")

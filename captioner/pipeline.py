@@ -86,7 +86,7 @@ def train_captioner(
     *,
     name: str | None = None,
     mirrored: bool = config.MIRRORED,
-    decoder_settings: config.DecoderConfig | None = None,
+    decoder_choices: Mapping | None = None,
     training_choices: Mapping | None = None,
 ) -> Path:
     """Trains a captioner and saves it with its validation scores. The test split is not read.
@@ -96,14 +96,15 @@ def train_captioner(
         encoder_name: An encoder, or `"auto"`.
         name: Name in `artifacts/`, by default that of `name_captioner`.
         mirrored: As for `captioner.encoders.load_encoder`.
-        decoder_settings: Shape of the decoder.
+        decoder_choices: Shape of the decoder, as for `captioner.config.suggest_decoder`.
         training_choices: How to train, as for `captioner.config.suggest_training`.
 
     Returns:
         The folder of the captioner. The run's checkpoints stay in `data/runs/<name>`.
     """
     dataset = datasets.read_dataset(data, ("train", "validation"))
-    settings = config.suggest_training(len(dataset.captions("train")), **training_choices or {})
+    num_captions = len(dataset.captions("train"))
+    settings = config.suggest_training(num_captions, **training_choices or {})
     encoder_name, why = networks.choose_encoder(encoder_name)
     print(why)
     encoder = encoders.load_encoder(encoder_name, mirrored=mirrored)
@@ -112,6 +113,7 @@ def train_captioner(
     keras.utils.set_random_seed(settings.seed)
     vocabulary = Vocabulary.from_captions(text for _, text in dataset.captions("train"))
     name = name or name_captioner(encoder_name, dataset)
+    decoder_settings = config.suggest_decoder(num_captions, **decoder_choices or {})
     captioner = build_captioner(encoder, vocabulary, name=name, settings=decoder_settings)
     run_dir = config.RUNS_DIR / captioner.name
     history = fit_captioner(captioner, dataset, stores, run_dir, settings=settings, crops=cropped)

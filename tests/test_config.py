@@ -9,12 +9,20 @@ from captioner import config
 
 def test_flickr8k_gets_the_defaults():
     assert config.suggest_training(30_000) == config.TrainingConfig()
+    assert config.suggest_decoder(30_000) == config.DecoderConfig()
 
 
 def test_few_captions_get_small_batches_and_many_epochs():
     few = config.suggest_training(1_800)
-    # 57 batches of 32, 32 times: about as many steps as 8 epochs of 235 batches of 128.
-    assert (few.batch_size, few.epochs) == (32, 32)
+    # 113 batches of 16, 24 times: a few more steps than 8 epochs of 235 batches of 128.
+    assert (few.batch_size, few.epochs) == (16, 24)
+    assert few.label_smoothing > config.TrainingConfig.label_smoothing
+
+
+def test_few_captions_get_a_smaller_decoder_that_learns_less_by_heart():
+    few, many = config.suggest_decoder(1_800), config.DecoderConfig()
+    assert few.units < many.units and few.memory_size < many.memory_size and few.dropout > many.dropout
+    assert config.suggest_decoder(1_800, units=7, dropout=None) == dataclasses.replace(few, units=7)
 
 
 def test_what_is_decided_stands_and_none_leaves_it_open():

@@ -1,7 +1,6 @@
 """The command line: what it prints and writes, its exit codes, and one sentence for each thing that can go wrong."""
 
 import csv
-import dataclasses
 import json
 import os
 import re
@@ -543,9 +542,9 @@ def test_train_makes_a_captioner_that_captions_without_reading_the_test_split(
     (data / datasets.SPLIT_FILES["test"]).unlink()
     train = pipeline.train_captioner
 
-    def train_tiny(*arguments, decoder_settings, **options):
-        tiny = dataclasses.replace(decoder_settings, units=4, embedding_size=3, attention_size=3, memory_size=4)
-        return train(*arguments, decoder_settings=tiny, **options)
+    def train_tiny(*arguments, decoder_choices, **options):
+        tiny = decoder_choices | {"units": 4, "embedding_size": 3, "attention_size": 3, "memory_size": 4}
+        return train(*arguments, decoder_choices=tiny, **options)
 
     monkeypatch.setattr(pipeline, "train_captioner", train_tiny)
     assert run("train", "--data", data, "--encoder", "tiny", "--name", "mine", "--epochs", 1) == 0

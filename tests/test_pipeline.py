@@ -13,7 +13,7 @@ def test_a_captioner_is_trained_and_saved_in_one_call(project, drawn_dir, tiny_e
         drawn_dir,
         tiny_encoder_known,
         name="toy",
-        decoder_settings=config.DecoderConfig(units=8, embedding_size=4, attention_size=4, memory_size=8),
+        decoder_choices={"units": 8, "embedding_size": 4, "attention_size": 4, "memory_size": 8},
         training_choices={"epochs": 2, "batch_size": 32, "seed": 7},
     )
     printed = capsys.readouterr().out
