@@ -6,6 +6,10 @@ marker are finished; the best others live on. A photo is done when `K` hypothese
 reached; unfinished hypotheses rank behind finished ones and fill up where there are too few. With one beam this is
 greedy search.
 
+No phrase is said twice: a word that would repeat one of `no_repeat` words, here or with other words between, is not
+taken (Paulus et al. 2017, https://arxiv.org/abs/1705.04304). Without that, what ranks long captions high fills them up
+with "in the air in the air".
+
 Hypotheses are ranked by `log_prob / length ** length_penalty` (Wu et al. 2016 discuss such normalisation,
 https://arxiv.org/abs/1609.08144), the end marker counted in the length: a bare sum favours short captions.
 
@@ -60,6 +64,7 @@ def search_beams(
     start_id: int,
     end_id: int,
     forbidden_ids: Sequence[int] = (),
+    no_repeat: int = 0,
 ) -> list[list[Hypothesis]]:
     """Searches the likeliest captions of a batch of photos.
 
@@ -73,6 +78,7 @@ def search_beams(
         start_id: What every caption begins with.
         end_id: What ends a caption.
         forbidden_ids: Words that may never be written, for example pad, start and unknown.
+        no_repeat: Words of a phrase that no caption says twice, 0 for no such rule.
 
     Returns:
         For each photo its hypotheses, best first, at most `K` and at least one.
@@ -83,6 +89,8 @@ def search_beams(
     for name, value in (("num_beams", num_beams), ("max_length", max_length)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1. Received: {name}={value!r}")
+    if no_repeat < 0:
+        raise ValueError(f"no_repeat must not be negative. Received: no_repeat={no_repeat!r}")
     if not length_penalty >= 0:
         raise ValueError(f"length_penalty must not be negative. Received: length_penalty={length_penalty!r}")
     beams = _Beams(num_photos, num_beams, length_penalty, end_id, start_id)
@@ -94,6 +102,8 @@ def search_beams(
         if beams.length == 0:
             # A caption has at least one word.
             log_probs[:, end_id] = -np.inf
+        if no_repeat:
+            beams.forbid_repeats(log_probs, no_repeat)
         parents = beams.extend(log_probs, np.asarray(attention_scores))
         if beams.done():
             break
@@ -118,6 +128,14 @@ class _Beams:
     def last_tokens(self) -> np.ndarray:
         """Returns the last word of each row, int32 `(N,)`."""
         return self.tokens[:, -1]
+
+    def forbid_repeats(self, log_probs: np.ndarray, size: int) -> None:
+        """Takes away, in place, the words that would end a phrase of `size` words which its row holds already."""
+        words = self.tokens[:, 1:]  # (N, length)
+        last = words[:, self.length - size + 1 :]
+        for start in range(self.length - size + 1):
+            rows = np.flatnonzero((words[:, start : start + size - 1] == last).all(axis=1))
+            log_probs[rows, words[rows, start + size - 1]] = -np.inf
 
     def done(self) -> bool:
         """Whether every photo has as many finished hypotheses as beams, or nothing left to extend."""

@@ -127,6 +127,7 @@ class Captioner:
             length_penalty=self.settings.length_penalty if length_penalty is None else length_penalty,
             start_id=vocabulary.start_id,
             end_id=vocabulary.end_id,
+            no_repeat=self.settings.no_repeat,
             forbidden_ids=(vocabulary.pad_id, vocabulary.start_id, vocabulary.unknown_id),
         )
         return [[self._caption(hypothesis) for hypothesis in hypotheses] for hypotheses in found]
