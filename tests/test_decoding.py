@@ -158,8 +158,37 @@ def test_more_beams_than_words_still_give_different_captions():
         ({"num_beams": 0}, "num_beams must be at least 1. Received: num_beams=0"),
         ({"num_beams": 1, "max_length": 0}, "max_length must be at least 1. Received: max_length=0"),
         ({"num_beams": 1, "length_penalty": -0.5}, "length_penalty must not be negative"),
+        ({"num_beams": 1, "no_repeat": -1}, "no_repeat must not be negative. Received: no_repeat=-1"),
     ],
 )
 def test_numbers_out_of_range_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         search([GARDEN_PATH], **options)
+
+
+@pytest.mark.parametrize(
+    ("no_repeat", "words"),
+    [
+        (0, (A, B, A, B, A, B)),
+        (1, (A, B)),
+        # After a, b, a another b would say "a b" twice.
+        (2, (A, B, A)),
+        # After a, b, a, b another a would say "a b a" twice.
+        (3, (A, B, A, B)),
+    ],
+)
+def test_no_phrase_is_said_twice(no_repeat, words):
+    see_saw = {START: row(a=1.0), A: row(b=0.9, end=0.1), B: row(a=0.9, end=0.1)}
+    [[best]] = search([see_saw], num_beams=1, max_length=6, no_repeat=no_repeat)
+    assert best.token_ids == words
+    # The probabilities of the other words stay as they are.
+    steps = len(words) - 1
+    assert best.log_prob == pytest.approx(steps * np.log(0.9) + (np.log(0.1) if best.finished else 0))
+
+
+def test_each_beam_is_held_to_its_own_words():
+    # From b only c follows, and c after b, c, b would say "b c" twice: each beam has c once, whenever it came to it.
+    tables = {START: row(a=0.6, b=0.4), A: row(b=1.0), B: row(c=1.0), C: row(b=0.8, end=0.2)}
+    [found] = search([tables], num_beams=2, max_length=5, no_repeat=2)
+    assert {hypothesis.token_ids for hypothesis in found} <= {(A, B, C), (B, C), (B, C, B), (A, B, C, B)}
+    assert all(hypothesis.token_ids.count(C) == 1 for hypothesis in found)

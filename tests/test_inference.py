@@ -29,6 +29,9 @@ def write_greedily(captioner, pooled, regions):
         logits[[vocabulary.pad_id, vocabulary.unknown_id, vocabulary.start_id]] = -np.inf
         if not words:
             logits[vocabulary.end_id] = -np.inf
+        said = list(zip(words, words[1:], words[2:], strict=False))
+        repeating = [n for n, word in enumerate(vocabulary.words) if (*words[-2:], word) in said]
+        logits[repeating] = -np.inf
         token_id = int(logits.argmax())
         if token_id == vocabulary.end_id:
             break
