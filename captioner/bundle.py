@@ -15,7 +15,7 @@ from pathlib import Path
 
 import keras
 
-from captioner import captions, catalogue, compact, config, encoders, storage
+from captioner import captions, catalogue, compact, config, encoders, self_critical, storage
 from captioner.calibration import Calibration
 from captioner.decoder import CaptionDecoder
 from captioner.inference import Captioner
@@ -149,9 +149,7 @@ def _model_card(captioner: Captioner, name: str, metrics: dict) -> str:
         name=name,
         encoder=_describe_encoder(captioner.encoder),
         data=metrics.get("data", "its data set"),
-        training="by likelihood and then by the CIDEr-D of its own captions"
-        if metrics.get("refinement")
-        else "by likelihood",
+        training=_describe_training(metrics.get("refinement") or []),
         words=len(captioner.vocabulary),
         parameters=captioner.decoder.count_params() / 1e6,
         beams=captioner.settings.num_beams,
@@ -159,6 +157,13 @@ def _model_card(captioner: Captioner, name: str, metrics: dict) -> str:
         photos=metrics.get("num_photos", "?"),
         rows=rows,
     )
+
+
+def _describe_training(refinement: list[dict]) -> str:
+    """Returns how a decoder was trained: `refinement` has a row for each round, of which 0 is before the first."""
+    if not refinement or not self_critical.best_round(refinement)["round"]:
+        return "by likelihood"
+    return "by likelihood and then by the CIDEr-D of its own captions"
 
 
 def _describe_encoder(encoder: encoders.Encoder) -> str:

@@ -277,3 +277,14 @@ def test_an_encoder_without_weights_is_explained(tiny_bundle, tmp_path, monkeypa
     monkeypatch.setattr(keras.utils, "get_file", lambda *_, **__: (_ for _ in ()).throw(Exception("no network")))
     with pytest.raises(FileNotFoundError, match="The ImageNet weights of tiny cannot be had. Tried: CAPTIONER_WEIGHTS"):
         bundle.load_captioner(tiny_bundle)
+
+
+@pytest.mark.parametrize(
+    ("scores", "training"),
+    [([], "by likelihood."), ([50.0, 49.0], "by likelihood."), ([50.0, 51.0], "by likelihood and then by the CIDEr-D")],
+    ids=["none", "not kept", "kept"],
+)
+def test_the_card_says_whether_training_by_its_own_captions_was_kept(tiny_captioner, tmp_path, scores, training):
+    rounds = [{"round": number, "val_cider_d": score} for number, score in enumerate(scores)]
+    folder = bundle.save_captioner(tiny_captioner, tmp_path / "told", {"refinement": rounds})
+    assert f"on the train split of its data set, {training}" in (folder / "README.md").read_text(encoding="utf-8")
