@@ -14,8 +14,8 @@ def test_flickr8k_gets_the_defaults():
 
 def test_few_captions_get_small_batches_and_many_epochs():
     few = config.suggest_training(1_800)
-    # 113 batches of 16, 24 times: a few more steps than 8 epochs of 235 batches of 128.
-    assert (few.batch_size, few.epochs) == (16, 24)
+    # 113 batches of 16, 32 times: twice as many steps as 8 epochs of 235 batches of 128.
+    assert (few.batch_size, few.epochs) == (16, 32)
     assert few.label_smoothing > config.TrainingConfig.label_smoothing
 
 
