@@ -48,12 +48,13 @@ def time_encoders(rounds: int) -> dict[str, dict[str, float]]:
     }
 
 
-def draw_tradeoff(speeds: dict[str, dict], scores: dict[str, float]):
+def draw_tradeoff(speeds: dict[str, dict], scores: dict[str, float], encoders: dict[str, str]):
     """Draws validation CIDEr-D against size and time.
 
     Args:
         speeds: From `time_encoders`.
-        scores: Captioner -> CIDEr-D; a captioner's name begins with that of its encoder.
+        scores: Captioner -> CIDEr-D.
+        encoders: Captioner -> its row in `speeds`.
 
     Returns:
         The figure.
@@ -68,11 +69,11 @@ def draw_tradeoff(speeds: dict[str, dict], scores: dict[str, float]):
     }
     for axis, (key, label) in zip(axes, labels.items(), strict=True):
         for captioner, score in scores.items():
-            encoder = max((name for name in speeds if captioner.startswith(name)), key=len)
-            axis.plot(speeds[encoder][key], score, "o")
-            axis.annotate(captioner, (speeds[encoder][key], score), (6, 6), textcoords="offset points")
+            spent = speeds[encoders[captioner]][key]
+            axis.plot(spent, score, "o")
+            axis.annotate(captioner, (spent, score), (6, 6), textcoords="offset points")
         for name in speeds:
-            if not any(captioner.startswith(name) for captioner in scores):
+            if name not in encoders.values():
                 axis.axvline(speeds[name][key], linestyle=":", color="grey")
                 axis.annotate(
                     f"{name}: no score yet", (speeds[name][key], 1), (-12, 6), "data", "offset points", rotation=90
@@ -89,14 +90,21 @@ def _build_encoders() -> dict:
     from captioner import compact, encoders, networks
 
     built = {name: encoders.load_encoder(name, weights=None) for name in networks.ENCODERS}
-    default = compact.CompactConfig()
     for captioner, report in results.read_results().items():
-        architecture = (
-            compact.CompactConfig(**report["encoder_facts"]["architecture"]) if "encoder_facts" in report else default
-        )
-        if architecture != default:
-            built[captioner] = encoders.Encoder("compact", compact.build_network(architecture), compact.GRID_LAYER)
+        if (name := _encoder_of(captioner, report)) not in built:
+            architecture = compact.CompactConfig(**report["encoder_facts"]["architecture"])
+            built[name] = encoders.Encoder("compact", compact.build_network(architecture), compact.GRID_LAYER)
     return built
+
+
+def _encoder_of(captioner: str, report: dict) -> str:
+    """Returns which row of the speeds a captioner's encoder has: its own, if its shape is not the usual one."""
+    from captioner import compact
+
+    facts = report.get("encoder_facts")
+    if facts and compact.CompactConfig(**facts["architecture"]) != compact.CompactConfig():
+        return captioner
+    return "compact" if facts else captioner
 
 
 def _megabytes(encoder) -> float:
@@ -113,8 +121,12 @@ def main() -> None:
     SPEED_FILE.parent.mkdir(parents=True, exist_ok=True)
     if options.plot:
         speeds = json.loads(SPEED_FILE.read_text(encoding="utf-8"))["encoders"]
-        scores = {name: report["cider_d"] for name, report in results.read_results().items()}
-        draw_tradeoff(speeds, scores).savefig(PLOT_FILE, dpi=110)
+        reports = results.read_results()
+        encoders = {name: _encoder_of(name, report) for name, report in reports.items()}
+        if unknown := set(encoders.values()) - set(speeds):
+            parser.error(f"not timed yet: {', '.join(sorted(unknown))}; run this command without --plot first")
+        scores = {name: report["cider_d"] for name, report in reports.items()}
+        draw_tradeoff(speeds, scores, encoders).savefig(PLOT_FILE, dpi=110)
         print(f"Drew {PLOT_FILE.name}.")
         return
     startup.keep_freed_memory()

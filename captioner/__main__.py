@@ -155,14 +155,14 @@ def run_distill(options: argparse.Namespace) -> int:
     from captioner import datasets, distillation, drawings, supervision
 
     listed = [datasets.read_dataset(options.data, ("train", "validation"))]
+    teacher = supervision.Teacher(options.teacher)
     if options.drawings and not drawings.is_drawn(listed[0].folder):
         # Of a seed that no notebook draws by itself, so that its pictures stay unseen.
         drawn = drawings.draw_dataset(options.work / "drawings", num_photos=options.drawings, seed=1)
         listed.append(datasets.read_dataset(drawn, ("train", "validation")))
-    teacher = supervision.Teacher(options.teacher)
     lessons = supervision.read_lessons(listed, teacher.image_size, progress=True)
-    for image_id, reason in lessons.failed.items():
-        print(f"  left out {image_id}: {reason}", file=sys.stderr)
+    for path, reason in lessons.failed.items():
+        print(f"  left out {path}: {reason}", file=sys.stderr)
     chosen = {"seed": options.seed, "views": options.views, "batch_size": options.batch_size}
     if options.without_teacher:
         chosen["teacher_weight"] = 0.0

@@ -98,7 +98,9 @@ def _build_parser(runs: Mapping[str, Callable]) -> argparse.ArgumentParser:
     _add_data_option(distill)
     distill.add_argument("--teacher", default="mobilenet_v2", help="encoder to learn from (default: mobilenet_v2)")
     distill.add_argument(
-        "--without-teacher", action="store_true", help="learn from the captions' words alone, for comparison"
+        "--without-teacher",
+        action="store_true",
+        help="learn from the captions' words alone, for comparison; the teacher judges all the same",
     )
     distill.add_argument(
         "--drawings", type=_not_negative, default=2000, metavar="N", help="drawn pictures besides (default: 2000)"
@@ -106,7 +108,7 @@ def _build_parser(runs: Mapping[str, Callable]) -> argparse.ArgumentParser:
     distill.add_argument(
         "--batch-size", type=_positive, metavar="N", help="views in a step (default: 64; 256 suits a GPU)"
     )
-    distill.add_argument("--views", type=_positive, metavar="N", help="how many photos it sees in all")
+    distill.add_argument("--views", type=_positive, metavar="N", help="views in all (default: 500,000)")
     distill.add_argument("--seed", type=_not_negative, default=0, metavar="N")
     distill.add_argument(
         "--work", type=Path, default=config.DATA_DIR / "distillation", metavar="DIR", help="checkpoints"
@@ -131,7 +133,7 @@ def _add_caption_options(command: argparse.ArgumentParser) -> None:
         "--length-penalty",
         type=_not_negative_number,
         metavar="X",
-        help="0 favours short captions, 2 long ones (default: the captioner's, mostly 2)",
+        help="0 favours short captions, 2 long ones (default: the captioner's, mostly 1.5)",
     )
     command.add_argument(
         "--alternatives", type=_not_negative, default=0, metavar="N", help="further captions of each photo (default: 0)"

@@ -96,7 +96,9 @@ def load_captioner(folder: str | Path, *, encoder: encoders.Encoder | None = Non
             wanted["name"], regions_layer=wanted["regions_layer"], weights=weights, mirrored=wanted["mirrored"]
         )
     _check_encoder(encoder, wanted, folder)
-    decoding, calibration = config.DecodingConfig(**settings["decoding"]), settings.get("calibration")
+    # Captioners saved before there was that rule were scored without it.
+    decoding = config.DecodingConfig(**{"no_repeat": 0} | settings["decoding"])
+    calibration = settings.get("calibration")
     return Captioner(
         decoder,
         vocabulary,
@@ -174,11 +176,14 @@ def _describe_encoder(encoder: encoders.Encoder) -> str:
         return text
     facts = json.loads(description.read_text(encoding="utf-8"))
     teacher = f"taught by `{facts['teacher']}`" if facts["teacher"] else "taught by captions alone"
+    # What it was taught on was not written down from the beginning.
+    pictures = (
+        f"{facts['train_photos']:,} train pictures of {' and '.join(facts['data'])}" if "data" in facts else "photos"
+    )
     return (
         f"{text}\n"
         f"  It is this project's own: {facts['parameters'] / 1e6:.1f} million parameters, {teacher} on "
-        f"{facts['views']:,} views of\n  {facts['train_photos']:,} train pictures of {' and '.join(facts['data'])}; "
-        f"what that gave is in `{catalogue.ENCODER_FILE}`."
+        f"{facts['views']:,} views of\n  {pictures}; what that gave is in `{catalogue.ENCODER_FILE}`."
     )
 
 

@@ -170,10 +170,18 @@ def build_network(config: CompactConfig | None = None) -> keras.Model:
 
 
 def read_architecture(folder: str | Path) -> CompactConfig:
-    """Returns the shape of the encoder whose weights a folder holds; the default where `encoder.json` says nothing."""
+    """Returns the shape of the encoder whose weights a folder holds; the default where `encoder.json` says nothing.
+
+    Raises:
+        ValueError: If that file is damaged.
+    """
     file = Path(folder) / catalogue.ENCODER_FILE
-    facts = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return CompactConfig(**facts.get("architecture", {}))
+    if not file.is_file():
+        return CompactConfig()
+    try:
+        return CompactConfig(**json.loads(file.read_text(encoding="utf-8")).get("architecture", {}))
+    except (ValueError, TypeError, AttributeError):
+        raise ValueError(catalogue.damaged(file)) from None
 
 
 def save_weights(network: keras.Model, folder: str | Path, description: dict) -> Path:

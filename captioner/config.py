@@ -108,7 +108,7 @@ class SelfCriticalConfig:
 
 
 def suggest_decoder(num_captions: int, **chosen) -> DecoderConfig:
-    """Returns a shape that suits an amount of captions: the defaults for Flickr8k, half as wide for less.
+    """Returns a shape that suits an amount of captions: the defaults for Flickr8k, smaller for less.
 
     Args:
         num_captions: Captions to learn from.

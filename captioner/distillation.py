@@ -1,12 +1,12 @@
-"""Trains the compact encoder to see what a large one sees: knowledge distillation on photos alone.
+"""Trains the compact encoder to see what a large one sees: knowledge distillation.
 
 Views of the train photos are drawn without end, and teacher and student look at the same view. The student predicts,
 through linear heads that are dropped afterwards, the principal components of the teacher's grid and of its pooled
 vector, the teacher's class probabilities, and the words people used for the photo. Train photos teach, validation
 photos judge, test photos are never opened.
 
-Keras alone, so any of its backends will do: on a GPU, `KERAS_BACKEND=jax`. Legend: `B` batch, `S` side of a photo in
-pixels, `H` side of a grid, `K` components, `L` classes, `W` words.
+Keras alone, so that TensorFlow will do as well as JAX, which is faster on a GPU (`KERAS_BACKEND=jax`). What is computed
+of a batch is in `captioner.student`.
 
 References:
     L. Beyer et al., "Knowledge distillation: A good teacher is patient and consistent", 2022.
@@ -16,6 +16,7 @@ References:
 
 import csv
 import dataclasses
+import hashlib
 import math
 import os
 import time
@@ -28,18 +29,14 @@ import tqdm
 from keras import ops
 from PIL import Image
 
-from captioner import compact, photos, supervision, views
-
-LOSSES = ("map", "pooled", "classes", "words")
-# What the heads predict of the teacher; "words" is of people.
-_TAUGHT = LOSSES[:3]
+from captioner import compact, photos, student, supervision, views
 
 
 @dataclasses.dataclass(frozen=True)
 class DistillationConfig:
     """How the compact encoder is trained."""
 
-    # A view is one photo seen once. Longer is better: the run may be extended while it goes on.
+    # A view is one photo seen once. Longer is better: a run that has ended goes on if it is started with more views.
     views: int = 500_000
     batch_size: int = 64
     # For matrices, by Muon; a step changes a kernel's entries by about a fifth of this.
@@ -50,7 +47,7 @@ class DistillationConfig:
     weight_decay: float = 0.02
     warmup_steps: int = 150
     # The rate is constant until this share of the views is left, then falls along a cosine; 1.0 is a plain cosine.
-    # A constant part lets a run be extended without loss.
+    # Stopped before that, a run can be planned longer without loss.
     decay_fraction: float = 0.5
     # 0 leaves the teacher out: a student that has the captions' words alone, to show what a teacher is worth.
     teacher_weight: float = 1.0
@@ -69,90 +66,7 @@ class DistillationConfig:
     def loss_weights(self) -> dict[str, float]:
         """Weight of each loss."""
         taught = self.teacher_weight
-        return dict(zip(LOSSES, (taught, taught, taught * self.class_weight, self.word_weight), strict=True))
-
-
-def build_student(
-    architecture: compact.CompactConfig, teacher: supervision.Teacher, word_shares: np.ndarray
-) -> keras.Model:
-    """Puts four heads on a compact encoder.
-
-    Args:
-        architecture: Its shape.
-        teacher: After its survey.
-        word_shares: `(W,)`, how often each word is used: starting from that, the first hours need not go into
-            learning it.
-
-    Returns:
-        A model from preprocessed pixels to `map` `(B, H, H, K)`, `pooled` `(B, K)`, `classes` `(B, L)` and `words`
-        `(B, W)`; the last two are logits.
-    """
-    network = compact.build_network(architecture)
-    grid = network.output
-    pooled = keras.layers.GlobalAveragePooling2D()(grid)
-    shares = np.clip(word_shares, 1e-4, 1 - 1e-4)
-    sizes = {
-        "map": teacher.statistics["map_axes"].shape[-1],
-        "pooled": teacher.statistics["pooled_axes"].shape[-1],
-        "classes": teacher.num_classes,
-        "words": len(shares),
-    }
-    # Small, so that it starts from the mean, not from noise.
-    small = keras.initializers.RandomNormal(stddev=1e-3)
-    outputs = {}
-    for name, size in sizes.items():
-        bias = keras.initializers.Constant(np.log(shares / (1 - shares))) if name == "words" else "zeros"
-        head = keras.layers.Dense(size, kernel_initializer=small, bias_initializer=bias, name=f"head_{name}")
-        outputs[name] = head(grid if name == "map" else pooled)
-    return keras.Model(network.input, outputs, name="student")
-
-
-class Distiller(keras.Model):
-    """Student and teacher side by side. `train_on_batch` takes a dictionary and returns the mean of each loss.
-
-    Its arrays are `photos` uint8 `(B, S, S, 3)`, `words` float32 `(B, W)`, and what `views.draw_views` gives.
-    """
-
-    def __init__(self, student: keras.Model, teacher: supervision.Teacher, weights: dict[str, float], num_words: float):
-        super().__init__()
-        self.student, self.teacher = student, teacher
-        self._weights, self._num_words = weights, num_words
-        self._trackers = {name: keras.metrics.Mean(name=name) for name in LOSSES}
-
-    def build(self, input_shape):
-        """Does nothing: student and teacher come built."""
-
-    def call(self, inputs, training=False):
-        """Returns each loss for each view: name -> `(B,)`. What has no weight is not computed."""
-        pixels = views.cut_boxes(ops.cast(inputs["photos"], "float32"), inputs["boxes"], self.teacher.image_size)
-        pixels = views.blend(views.jitter_colors(pixels, inputs["factors"]), inputs["shares"])
-        side = self.student.input.shape[1]
-        small = ops.image.resize(pixels, (side, side), interpolation="bilinear", antialias=True)
-        predicted = self.student(compact.preprocess(small), training=training)
-        entropies = ops.binary_crossentropy(
-            views.blend(inputs["words"], inputs["shares"]), predicted["words"], from_logits=True
-        )
-        losses = {"words": ops.sum(entropies, -1) / self._num_words}
-        if any(self._weights[name] for name in _TAUGHT):
-            losses |= self._taught_losses(predicted, self.teacher(pixels))
-        return losses
-
-    def _taught_losses(self, predicted, targets):
-        """Returns the unexplained share of map and pooled, and how far the classes are from the teacher's (KL)."""
-        known = self.teacher.statistics
-        maps = supervision.fit_grid(targets["map"], predicted["map"].shape[1])
-        map_loss = ops.mean(ops.sum((predicted["map"] - maps) ** 2, -1), (1, 2)) / known["map_variance"]
-        pooled_loss = ops.sum((predicted["pooled"] - targets["pooled"]) ** 2, -1) / known["pooled_variance"]
-        teacher = targets["classes"]
-        distances = ops.log(teacher + 1e-9) - ops.log_softmax(predicted["classes"])
-        return {"map": map_loss, "pooled": pooled_loss, "classes": ops.sum(teacher * distances, -1)}
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Returns the weighted sum of the mean losses."""
-        means = {name: ops.mean(values) for name, values in y_pred.items()}
-        for name, value in means.items():
-            self._trackers[name].update_state(value)
-        return sum(self._weights[name] * value for name, value in means.items())
+        return dict(zip(student.LOSSES, (taught, taught, taught * self.class_weight, self.word_weight), strict=True))
 
 
 class Distillation:
@@ -176,24 +90,28 @@ class Distillation:
         """Starts a run, or takes up the one that the folder holds.
 
         Raises:
-            ValueError: If the folder holds a run of another network.
+            ValueError: If the folder holds a run of another network, teacher or other data.
         """
         self.folder, self.options = Path(folder), options
         self.architecture = architecture or compact.CompactConfig()
         self._lessons, self._teacher = lessons, teacher
         self._views_options = views_options or views.ViewsConfig()
         self.views = 0
+        words = hashlib.sha256(np.ascontiguousarray(lessons.words)).hexdigest()[:16]
+        self._made_of = f"{teacher.encoder}, {len(lessons.photos)} photos, words {words}, {self.architecture}"
         checkpoint = self._read_checkpoint()
         keras.utils.set_random_seed(options.seed)
         if checkpoint:
             names = [name for name in checkpoint if name.startswith("teacher_")]
             teacher.statistics = {name.removeprefix("teacher_"): checkpoint[name] for name in names}
         else:
-            teacher.survey(lessons.photos)
-        self.student = build_student(self.architecture, teacher, lessons.words.mean(axis=0))
+            teacher.fit_statistics(lessons.photos)
+        self.student = student.build_student(self.architecture, teacher, lessons.words.mean(axis=0))
         for name, weight in options.loss_weights.items():
             self.student.get_layer(f"head_{name}").trainable = bool(weight)
-        self._distiller = Distiller(self.student, teacher, options.loss_weights, float(lessons.words.sum(1).mean()))
+        self._distiller = student.Distiller(
+            self.student, teacher, options.loss_weights, float(lessons.words.sum(1).mean())
+        )
         self._optimizer = keras.optimizers.Muon(
             options.learning_rate,
             adam_lr_ratio=options.adam_fraction,
@@ -247,7 +165,7 @@ class Distillation:
                 now = time.monotonic()
                 if now - saved > save_seconds:
                     self.save()
-                    bar.set_postfix(map_loss=losses.get("map"), words_loss=losses["words"])
+                    bar.set_postfix(losses)
                     saved = time.monotonic()
                 if now - judged > judge_seconds:
                     self._record(losses)
@@ -261,7 +179,7 @@ class Distillation:
         scores = {}
         for name, (targets, words) in self._validation.items():
             predicted = supervision.predict(self.student, self._small[name], compact.preprocess)
-            maps = ops.convert_to_numpy(supervision.fit_grid(targets["map"], predicted["map"].shape[1]))
+            maps = ops.convert_to_numpy(supervision.resize_grid(targets["map"], predicted["map"].shape[1]))
             scores[name] = supervision.compare(predicted, targets | {"map": maps}, words)
         return scores
 
@@ -288,7 +206,7 @@ class Distillation:
         arrays |= {f"teacher_{name}": values for name, values in self._teacher.statistics.items()}
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.folder / "checkpoint.tmp", "wb") as file:
-            np.savez(file, views=self.views, **arrays)
+            np.savez(file, views=self.views, made_of=self._made_of, **arrays)
             file.flush()
             os.fsync(file.fileno())
         os.replace(self.folder / "checkpoint.tmp", self._checkpoint_file)
@@ -333,17 +251,18 @@ class Distillation:
         if not self._checkpoint_file.is_file():
             return {}
         with np.load(self._checkpoint_file) as arrays:
-            return dict(arrays)
+            checkpoint = dict(arrays)
+        made_of = str(checkpoint.get("made_of", "an earlier version of this project"))
+        if made_of != self._made_of:
+            raise ValueError(
+                f"{self._checkpoint_file} is of another run. Name another folder, or delete that file. "
+                f"Received: {self._made_of}. It is of: {made_of}"
+            )
+        return checkpoint
 
     def _restore(self, checkpoint: dict[str, np.ndarray]) -> None:
         self.views = int(checkpoint["views"])
         for name, variable in self._state().items():
-            found = checkpoint[name].shape if name in checkpoint else "nothing"
-            if found != tuple(variable.shape):
-                raise ValueError(
-                    f"{self._checkpoint_file} does not fit this network. Name another folder, or the architecture it "
-                    f"was made with. Received: {name} of shape {found} instead of {tuple(variable.shape)}"
-                )
             variable.assign(checkpoint[name])
 
     def _state(self) -> dict:

@@ -58,6 +58,7 @@ def evaluate_captioner(
         "split": split,
         "num_beams": num_beams or captioner.settings.num_beams,
         "length_penalty": captioner.settings.length_penalty if length_penalty is None else length_penalty,
+        "no_repeat": captioner.settings.no_repeat,
         "unreadable_photos": len(dataset.image_ids(split)) - len(image_ids),
         **metrics.score_captions(captions, references, train_captions=train),
         "perplexity": measure_perplexity(captioner, references, features),

@@ -1,7 +1,7 @@
 """Which networks can be encoders, and where their weights come from.
 
-Made of Keras alone, so that whatever needs no more than a network runs on any of its backends. Legend: `B` batch,
-`S` side of the photo in pixels.
+Made of Keras alone, so that what needs no more than a network runs on TensorFlow and on JAX. Legend: `B` batch, `S`
+side of the photo in pixels.
 
 References:
     K. Simonyan, A. Zisserman, "Very Deep Convolutional Networks", 2014. https://arxiv.org/abs/1409.1556

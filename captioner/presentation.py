@@ -149,7 +149,7 @@ def compare_captioners(chosen: Path, folders: Iterable[Path]) -> str:
             try:
                 line = describe_captioner(folder)
             except (OSError, ValueError):
-                line = "Damaged."
+                line = "Cannot be used."
             lines.append(f"{escape_markdown(folder.name)}: {line}")
     return "\n\n".join(lines)
 

@@ -30,7 +30,7 @@ FUNCTION_WORDS = frozenset(
 # The principal components of grid and pooled vector that are taught. A linear probe names the words of validation
 # photos from 32, 128 and 256 components of MobileNetV2's pooled vector with a precision of 35.8, 38.4 and 39.0 %.
 NUM_COMPONENTS = 128
-# Train photos from which the components are found.
+# At least so many train photos, if there are as many, say what the components are.
 _NUM_SURVEYED = 2000
 _BATCH_SIZE = 50
 
@@ -43,7 +43,7 @@ class Lessons:
         photos: uint8 `(N, S, S, 3)`, train photos, as large as the teacher takes them.
         words: float32 `(N, W)`, the share of a photo's captions that use each word.
         validation: Name of a data set -> its validation photos and their words, as above.
-        failed: Image id -> why the photo could not be read and was left out.
+        failed: File -> why the photo could not be read and was left out.
     """
 
     photos: np.ndarray
@@ -64,9 +64,16 @@ def read_lessons(
         progress: Whether to show a progress bar.
 
     Raises:
-        ValueError: If no train photo can be read.
+        ValueError: If there is nothing to learn from or to judge by, or two data sets have one name.
     """
+    names = [dataset.name for dataset in listed]
+    if len(set(names)) < len(names):
+        raise ValueError(f"Two data sets have one name. Rename the folder of one. Received: {', '.join(names)}")
     vocabulary, failed = fit_words(listed, min_photos), {}
+    if not vocabulary:
+        raise ValueError(
+            f"The captions are too few to learn from: no word is used for {min_photos} train photos. Add more data."
+        )
     num_photos = sum(len(dataset.image_ids(split)) for dataset in listed for split in ("train", "validation"))
 
     with tqdm.tqdm(total=num_photos, desc="photos", disable=not progress) as bar:
@@ -77,16 +84,17 @@ def read_lessons(
                 try:
                     found[image_id] = photos.load_photo(path, image_size)
                 except photos.PhotoError as error:
-                    failed[image_id] = str(error)
+                    failed[str(path)] = str(error)
                 bar.update()
             pixels = np.array(list(found.values()), np.uint8).reshape(-1, image_size, image_size, 3)
-            return pixels, count_words(dataset, list(found), vocabulary)
+            return pixels, share_words(dataset, list(found), vocabulary)
 
         train = [read(dataset, "train") for dataset in listed]
         validation = {dataset.name: read(dataset, "validation") for dataset in listed}
     pixels, words = (np.concatenate(arrays) for arrays in zip(*train, strict=True))
-    if not len(pixels):
-        raise ValueError(f"None of the {len(failed)} photos can be read, for example: {next(iter(failed.values()))}")
+    if not all(map(len, (pixels, *(judging for judging, _ in validation.values())))):
+        reason = next(iter(failed.values()), "there are none")
+        raise ValueError(f"No train or no validation photo can be read, for example: {reason} Mend the data set.")
     return Lessons(pixels, words, validation, failed)
 
 
@@ -101,7 +109,7 @@ def fit_words(listed: Sequence[datasets.CaptionDataset], min_photos: int) -> tup
     return tuple(word for word, n in counts.most_common() if n >= min_photos and word not in FUNCTION_WORDS)
 
 
-def count_words(dataset: datasets.CaptionDataset, image_ids: Sequence[str], words: Sequence[str]) -> np.ndarray:
+def share_words(dataset: datasets.CaptionDataset, image_ids: Sequence[str], words: Sequence[str]) -> np.ndarray:
     """Returns the share of a photo's captions that use each word, float32 `(N, W)`."""
     columns = {word: column for column, word in enumerate(words)}
     shares = np.zeros((len(image_ids), len(words)), np.float32)
@@ -135,17 +143,18 @@ class Teacher(keras.layers.Layer):
 
     Args:
         name: The encoder to learn from, one of `networks.ENCODERS`.
-        network: It whole, to its last layer, which gives probabilities; by default with its trained weights.
 
     Raises:
-        ValueError: If there is no encoder of that name.
+        ValueError: If there is no encoder of that name, or it knows no classes.
         FileNotFoundError: If its weights cannot be had.
     """
 
-    def __init__(self, name: str, network: keras.Model | None = None):
+    def __init__(self, name: str):
         super().__init__(name="teacher")
         spec = networks.find_spec(name)
-        network = network or networks.load_network(name, networks.find_weights(name))
+        network = networks.load_network(name, networks.find_weights(name))
+        if len(network.output.shape) != 2:
+            raise ValueError(f"teacher must be an encoder that was trained to tell classes. Received: teacher={name!r}")
         views = networks.cut_network(name, network, spec.regions_layers[0]).output
         self.encoder, self.image_size, self._preprocess = name, spec.image_size, spec.preprocess
         self._network = keras.Model(network.input, views | {"classes": network.output})
@@ -158,7 +167,7 @@ class Teacher(keras.layers.Layer):
         """Side `H` of the teacher's grid."""
         return round(self._network.output["regions"].shape[1] ** 0.5)
 
-    def survey(self, pixels: np.ndarray, num_components: int = NUM_COMPONENTS) -> None:
+    def fit_statistics(self, pixels: np.ndarray, num_components: int = NUM_COMPONENTS) -> None:
         """Finds components, and the mean and strength of each cell, from photos, uint8 `(N, S, S, 3)`, evenly spread.
 
         What is found is `statistics`, NumPy arrays by name, to be kept beside what was taught with it: signs of
@@ -218,7 +227,7 @@ def predict(network: keras.Model, pixels: np.ndarray, preprocess: Callable) -> d
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def fit_grid(grids, size: int):
+def resize_grid(grids, size: int):
     """Resamples `(B, H, H, K)` to another side; nothing to do where the student's grid is the teacher's."""
     return grids if grids.shape[1] == size else ops.image.resize(grids, (size, size), antialias=True)
 

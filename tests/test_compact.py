@@ -99,6 +99,13 @@ def test_every_grid_needs_a_width_and_a_depth():
         compact.CompactConfig(widths=(4,), depths=(1, 2))
 
 
+@pytest.mark.parametrize("content", ["[1]", '{"architecture": {"sides": 3}}', '{"architecture"'])
+def test_a_damaged_description_is_one_sentence(tmp_path, content):
+    (tmp_path / "encoder.json").write_text(content)
+    with pytest.raises(ValueError, match=r"encoder\.json is damaged\. Run model\.ipynb again"):
+        compact.read_architecture(tmp_path)
+
+
 def test_weights_are_loaded_in_the_shape_that_is_told_beside_them(tmp_path):
     network = compact.build_network(TOY)
     compact.save_weights(network, tmp_path, {"architecture": dataclasses.asdict(TOY)})

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from captioner import compact, distillation, supervision, views
+from captioner import compact, distillation, student, supervision, views
 from captioner.photos import load_photo
 
 TOY = compact.CompactConfig(image_size=16, stem_size=4, widths=(8,), depths=(1,))
@@ -58,13 +58,13 @@ def test_training_brings_every_loss_down(tmp_path, lessons):
     run.train(until=240)
     run.train(until=280)
     first, last = read_progress(tmp_path / "run")[0], read_progress(tmp_path / "run")[-1]
-    for name in ("map", "pooled", "words"):
+    for name in student.LOSSES:
         assert float(last[f"{name}_loss"]) < 0.8 * float(first[f"{name}_loss"])
 
 
 def test_without_a_teacher_only_the_words_are_learnt(tmp_path, lessons):
     run = start(tmp_path / "run", lessons, teacher_weight=0.0)
-    heads = {name: run.student.get_layer(f"head_{name}") for name in distillation.LOSSES}
+    heads = {name: run.student.get_layer(f"head_{name}") for name in student.LOSSES}
     before = {name: np.array(head.kernel) for name, head in heads.items()}
     run.train(until=16)
     moved = {name: float(np.abs(np.array(head.kernel) - before[name]).max()) for name, head in heads.items()}
@@ -76,12 +76,12 @@ def test_without_a_teacher_only_the_words_are_learnt(tmp_path, lessons):
 
 def test_losses_are_shares_of_variance_a_divergence_and_entropies(lessons):
     teacher = supervision.Teacher("tiny")
-    teacher.survey(lessons.photos)
-    student = distillation.build_student(TOY, teacher, np.full(12, 0.5))
-    for name in distillation.LOSSES:
-        head = student.get_layer(f"head_{name}")
+    teacher.fit_statistics(lessons.photos)
+    network = student.build_student(TOY, teacher, np.full(12, 0.5))
+    for name in student.LOSSES:
+        head = network.get_layer(f"head_{name}")
         head.set_weights([np.zeros_like(values) for values in head.get_weights()])
-    distiller = distillation.Distiller(student, teacher, OPTIONS.loss_weights, num_words=2.0)
+    distiller = student.Distiller(network, teacher, OPTIONS.loss_weights, num_words=2.0)
     drawn = {
         "boxes": np.tile(np.array([0, 0, 1, 1], np.float32), (8, 1)),
         "factors": np.ones((8, 3), np.float32),
@@ -111,12 +111,12 @@ def test_teacher_and_student_see_the_same_blend(lessons):
             return super().call(pixels)
 
     teacher = Spy("tiny")
-    teacher.survey(lessons.photos)
-    student = distillation.build_student(TOY, teacher, np.full(12, 0.5))
+    teacher.fit_statistics(lessons.photos)
+    network = student.build_student(TOY, teacher, np.full(12, 0.5))
     shown = []
-    student_call = student.call
-    student.call = lambda pixels, **options: (shown.append(np.asarray(pixels)), student_call(pixels, **options))[1]
-    distiller = distillation.Distiller(student, teacher, OPTIONS.loss_weights, num_words=1.0)
+    network_call = network.call
+    network.call = lambda pixels, **options: (shown.append(np.asarray(pixels)), network_call(pixels, **options))[1]
+    distiller = student.Distiller(network, teacher, OPTIONS.loss_weights, num_words=1.0)
     shares = np.array([0.5, 1.0], np.float32)
     boxes, factors = np.array([[0, 0, 1, 1], [0, 1, 1, 0]], np.float32), np.ones((2, 3), np.float32)
     batch = {"photos": lessons.photos[:2], "words": lessons.words[:2], "boxes": boxes, "factors": factors}
@@ -159,10 +159,18 @@ def test_a_half_written_checkpoint_is_never_read(tmp_path, lessons):
     assert start(tmp_path / "run", lessons).views == 8
 
 
-def test_a_checkpoint_of_another_architecture_is_refused(tmp_path, lessons):
+@pytest.mark.parametrize("other", ["architecture", "words", "version"])
+def test_a_checkpoint_of_another_run_is_refused(tmp_path, lessons, other):
     start(tmp_path / "run", lessons).save()
-    with pytest.raises(ValueError, match=r"checkpoint.npz does not fit this network. .* Received: "):
-        start(tmp_path / "run", lessons, architecture=dataclasses.replace(TOY, widths=(12,)))
+    options = {}
+    if other == "architecture":
+        options["architecture"] = dataclasses.replace(TOY, widths=(12,))
+    elif other == "words":
+        lessons = dataclasses.replace(lessons, words=lessons.words[::-1])
+    else:
+        np.savez(tmp_path / "run" / "checkpoint.npz", views=8)
+    with pytest.raises(ValueError, match=r"checkpoint.npz is of another run\. Name another folder.* Received: tiny, 8"):
+        start(tmp_path / "run", lessons, **options)
 
 
 def test_a_finished_run_can_be_extended(tmp_path, lessons):

@@ -89,5 +89,6 @@ def test_the_first_command_of_the_readme_ends_with_the_page_answering(bare_copy,
         lines = result.stdout.splitlines()
         assert len(lines) == 2 and all(re.search(r"\.jpg +\w", line) for line in lines), result.stdout
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait(30)

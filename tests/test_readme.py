@@ -17,11 +17,13 @@ def test_a_table_has_a_row_for_each_split_and_control_and_for_what_others_publis
     report = scores | {"split": "validation", "num_beams": 3, "controls": {"human": scores}}
     report["test"] = scores | {"split": "test", "num_beams": 3, "cider_d": 50.05}
     published = scores | {"name": "others", "split": "test", "source": "https://example.org"}
-    rows = results_table.build_table({"toy": report}, [published]).splitlines()[2:]
+    # Controls stand below the best alone.
+    rows = results_table.build_table({"toy": report, "lesser": report}, [published]).splitlines()[2:]
     assert rows[0] == "| **toy**, 3 beams | validation | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 |"
     assert rows[1] == "| **toy**, 3 beams | test | 12.3 | 12.3 | 12.3 | 12.3 | 50.0 | 12.3 |"
     assert rows[2].startswith("| people, each caption against the other four | validation |")
-    assert rows[3].startswith("| published: [others](https://example.org) | test | 12.3 |")
+    assert [row.split(" |")[0] for row in rows[3:5]] == ["| **lesser**, 3 beams"] * 2
+    assert rows[5].startswith("| published: [others](https://example.org) | test | 12.3 |")
 
 
 def test_a_readme_without_markers_is_refused():

@@ -31,3 +31,10 @@ def test_a_result_is_kept_without_its_captions_and_the_best_comes_first(tmp_path
         made[name] = report | {"test": {"cider_d": 2.5}}
     assert results.read_results(tmp_path / "results") == made
     assert list(results.read_results(tmp_path / "results")) == ["better", "lesser"]
+
+
+def test_a_result_holds_what_is_known_of_an_encoder_of_ours(tmp_path):
+    (tmp_path / "metrics.json").write_text('{"data": "flickr8k", "captioner": "own", "cider_d": 1.5}')
+    (tmp_path / "encoder.json").write_text('{"teacher": "owl"}')
+    file = results.keep_result(tmp_path, tmp_path / "results")
+    assert json.loads(file.read_text())["encoder_facts"] == {"teacher": "owl"}

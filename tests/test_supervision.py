@@ -1,5 +1,7 @@
 """What the compact encoder is taught with: words, projections, the teacher and the judge."""
 
+import dataclasses
+import pathlib
 import shutil
 
 import numpy as np
@@ -25,7 +27,7 @@ def test_words_are_the_frequent_content_words_of_train_photos(toy_dataset):
 
 
 def test_words_are_weighted_by_the_share_of_captions_that_use_them(toy_dataset):
-    shares = supervision.count_words(toy_dataset, ("a.jpg", "b.jpg", "c.jpg"), ("dog", "red"))
+    shares = supervision.share_words(toy_dataset, ("a.jpg", "b.jpg", "c.jpg"), ("dog", "red"))
     assert shares.tolist() == [[1.0, 0.5], [0.5, 0.5], [0.0, 0.0]]
 
 
@@ -39,7 +41,8 @@ def test_a_projection_equals_numpys_singular_vectors():
 
 def test_lessons_hold_train_photos_of_all_data_sets_and_no_test_photo(drawn_dir):
     dataset = datasets.read_dataset(drawn_dir, ("train", "validation"))
-    lessons = supervision.read_lessons([dataset, dataset], 32, min_photos=1)
+    other = dataclasses.replace(dataset, name="other")
+    lessons = supervision.read_lessons([dataset, other], 32, min_photos=1)
     train, validation = (len(dataset.image_ids(split)) for split in ("train", "validation"))
     assert lessons.photos.shape == (2 * train, 32, 32, 3) and lessons.photos.dtype == np.uint8
     assert len(lessons.words) == 2 * train
@@ -56,18 +59,26 @@ def test_photos_that_cannot_be_read_are_left_out_and_named(drawn_dir, tmp_path):
     for image_id in broken:
         dataset.photo_path(image_id).write_bytes(b"no picture")
     lessons = supervision.read_lessons([dataset], 32, min_photos=1)
-    assert tuple(lessons.failed) == broken and "is not a picture" in lessons.failed[broken[0]]
+    assert [pathlib.Path(path).name for path in lessons.failed] == list(broken)
+    assert "is not a picture" in next(iter(lessons.failed.values()))
     assert len(lessons.photos) == len(lessons.words) == len(dataset.image_ids("train")) - 1
     assert [len(array) for array in lessons.validation["drawn"]] == [len(dataset.image_ids("validation")) - 1] * 2
     # Photo and words still belong together: the third photo is the second row now.
     third = dataset.image_ids("train")[2]
     np.testing.assert_array_equal(lessons.photos[1], photos.load_photo(dataset.photo_path(third), 32))
     words = supervision.fit_words([dataset], 1)
-    np.testing.assert_array_equal(lessons.words[1], supervision.count_words(dataset, [third], words)[0])
+    np.testing.assert_array_equal(lessons.words[1], supervision.share_words(dataset, [third], words)[0])
     for path in dataset.photo_paths("train").values():
         path.write_bytes(b"")
-    with pytest.raises(ValueError, match=r"None of the \d+ photos can be read, for example: .* is empty"):
-        supervision.read_lessons([dataset], 32)
+    with pytest.raises(ValueError, match=r"No train or no validation photo can be read, for example: .* is empty"):
+        supervision.read_lessons([dataset], 32, min_photos=1)
+
+
+def test_too_few_captions_and_two_data_sets_of_one_name_are_refused(toy_dataset):
+    with pytest.raises(ValueError, match="no word is used for 12 train photos"):
+        supervision.read_lessons([toy_dataset], 32)
+    with pytest.raises(ValueError, match=r"one name\. Rename the folder of one\. Received: toy, toy"):
+        supervision.read_lessons([toy_dataset, toy_dataset], 32)
 
 
 @pytest.fixture
@@ -75,7 +86,7 @@ def taught(tiny_encoder_known):
     """The encoder `tiny` of conftest as a teacher, and 12 photos it has surveyed."""
     pixels = np.random.default_rng(1).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
     teacher = supervision.Teacher("tiny")
-    teacher.survey(pixels, num_components=3)
+    teacher.fit_statistics(pixels, num_components=3)
     return teacher, pixels
 
 
@@ -113,6 +124,11 @@ def test_targets_are_what_is_seen_batch_by_batch(taught):
     expected = look(teacher, pixels)
     for name, values in teacher.targets(pixels).items():
         np.testing.assert_allclose(values, expected[name], atol=1e-5)
+
+
+def test_an_encoder_without_classes_cannot_teach():
+    with pytest.raises(ValueError, match=r"trained to tell classes\. Received: teacher='compact'"):
+        supervision.Teacher("compact")
 
 
 def test_an_unknown_teacher_is_refused():
