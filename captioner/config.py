@@ -134,9 +134,9 @@ def suggest_training(num_captions: int, **chosen) -> TrainingConfig:
     suggested = {}
     if num_captions < _FEW_CAPTIONS:
         # With large batches so few captions would make too few steps, and small ones bear a faster rate. Smoothing and
-        # dropout keep a decoder from learning by heart which words never met: of the drawn data set's held-out
-        # combinations on validation it named 34 % with batches of 32, the default width, 0.4 dropout and no smoothing,
-        # 49 % at half the width and 0.6 dropout, 66 % with 0.3 smoothing and batches of 16 besides.
+        # dropout keep a decoder from learning by heart which words never met: the notebook on drawings named 34 % of
+        # the held-out combinations on validation with batches of 32, the default decoder and no smoothing, and names
+        # 69 % with these.
         suggested = {"batch_size": 16, "learning_rate": 2e-3, "epochs": 32, "patience": 16, "label_smoothing": 0.3}
     return TrainingConfig(**suggested | {name: value for name, value in chosen.items() if value is not None})
 

@@ -11,30 +11,24 @@ import numpy as np
 Box = tuple[float, float, float, float]
 
 
-def draw_boxes(
-    num_photos: int, num_crops: int, *, min_side: float, mirrored: bool = False, seed: int = 0
-) -> np.ndarray:
-    """Draws boxes at random.
+def draw_boxes(rng: np.random.Generator, shape: tuple[int, ...], *, min_side: float, max_side: float) -> np.ndarray:
+    """Draws boxes at random, half of them mirrored.
 
     Args:
-        num_photos: How many photos `N`.
-        num_crops: How many boxes `K` for each.
+        rng: Source of randomness.
+        shape: How many boxes, for example `(N, K)`: `K` for each of `N` photos.
         min_side: Least share of a side that a box keeps.
-        mirrored: Whether to mirror half of them.
-        seed: The same seed gives the same boxes.
+        max_side: Largest such share; sides of unlike length may exceed it by a tenth, up to the whole.
 
     Returns:
-        float32 `(N, K, 4)`.
+        float32 `(*shape, 4)`.
     """
-    rng = np.random.default_rng(seed)
-    shape = (num_photos, num_crops)
-    sides = rng.uniform(min_side, 0.95, (*shape, 1)) * rng.uniform(0.9, 1.1, (*shape, 2))
+    sides = rng.uniform(min_side, max_side, (*shape, 1)) * rng.uniform(0.9, 1.1, (*shape, 2))
     sides = np.clip(sides, min_side, 1.0)
     corners = rng.uniform(0, 1, (*shape, 2)) * (1 - sides)
     boxes = np.concatenate([corners, corners + sides], axis=-1)
-    if mirrored:
-        turned = rng.random(shape) < 0.5
-        boxes[turned] = boxes[turned][:, [0, 3, 2, 1]]
+    mirrored = rng.random(shape) < 0.5
+    boxes[mirrored] = boxes[mirrored][:, [0, 3, 2, 1]]
     return boxes.astype(np.float32)
 
 

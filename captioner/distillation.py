@@ -98,7 +98,8 @@ class Distillation:
         self._views_options = views_options or views.ViewsConfig()
         self.views = 0
         words = hashlib.sha256(np.ascontiguousarray(lessons.words)).hexdigest()[:16]
-        self._made_of = f"{teacher.encoder}, {len(lessons.photos)} photos, words {words}, {self.architecture}"
+        taught_by = teacher.encoder if options.teacher_weight else "no teacher"
+        self._made_of = f"{taught_by}, {len(lessons.photos)} photos, words {words}, {self.architecture}"
         checkpoint = self._read_checkpoint()
         keras.utils.set_random_seed(options.seed)
         if checkpoint:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from captioner import (
     batches,
@@ -138,7 +139,8 @@ def extract_crops(
     if not settings.num_crops or drawings.is_drawn(dataset.folder):
         return None
     image_ids = dataset.image_ids("train")
-    boxes = crops_module.draw_boxes(len(image_ids), settings.num_crops, min_side=settings.min_crop, mirrored=True)
+    rng, shape = np.random.default_rng(0), (len(image_ids), settings.num_crops)
+    boxes = crops_module.draw_boxes(rng, shape, min_side=settings.min_crop, max_side=0.95)
     listed = crops_module.list_boxes(image_ids, boxes)
     paths = {crop: dataset.photo_path(crops_module.photo_of(crop)) for crop in listed}
     return features.extract_features(encoder, paths, boxes=listed, progress=progress)

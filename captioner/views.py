@@ -14,6 +14,8 @@ import dataclasses
 import numpy as np
 from keras import ops
 
+from captioner import crops
+
 
 @dataclasses.dataclass(frozen=True)
 class ViewsConfig:
@@ -40,12 +42,7 @@ def draw_views(rng: np.random.Generator, count: int, options: ViewsConfig) -> di
         that is mirrored; `factors` `(B, 3)` for saturation, contrast and brightness; `shares` `(B,)`, how much of a
         blend is the view itself.
     """
-    sides = rng.uniform(options.min_side, 1.0, (count, 1)) * rng.uniform(0.9, 1.1, (count, 2))
-    sides = np.clip(sides, options.min_side, 1.0)
-    corners = rng.uniform(0, 1, (count, 2)) * (1 - sides)
-    boxes = np.concatenate([corners, corners + sides], axis=1)
-    mirrored = rng.random(count) < 0.5
-    boxes[mirrored] = boxes[mirrored][:, [0, 3, 2, 1]]
+    boxes = crops.draw_boxes(rng, (count,), min_side=options.min_side, max_side=1.0)
     factors = rng.uniform(1 - options.color_jitter, 1 + options.color_jitter, (count, 3))
     shares = np.where(rng.random(count) < options.blended, rng.uniform(0.5, 1.0, count), 1.0)
     drawn = {"boxes": boxes, "factors": factors, "shares": shares}

@@ -288,3 +288,24 @@ def test_the_card_says_whether_training_by_its_own_captions_was_kept(tiny_captio
     rounds = [{"round": number, "val_cider_d": score} for number, score in enumerate(scores)]
     folder = bundle.save_captioner(tiny_captioner, tmp_path / "told", {"refinement": rounds})
     assert f"on the train split of its data set, {training}" in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_captioner_from_before_the_rule_against_repeats_is_searched_without_it(tiny_captioner, tmp_path):
+    folder = bundle.save_captioner(tiny_captioner, tmp_path / "old", {})
+    settings = json.loads((folder / "config.json").read_text())
+    assert bundle.load_captioner(folder, encoder=tiny_captioner.encoder).settings.no_repeat == 3
+    del settings["decoding"]["no_repeat"]
+    (folder / "config.json").write_text(json.dumps(settings))
+    assert bundle.load_captioner(folder, encoder=tiny_captioner.encoder).settings.no_repeat == 0
+
+
+def test_an_encoder_of_which_less_was_written_down_has_a_card_too(
+    build_captioner, tiny_captioner, tiny_encoder_known, tmp_path, monkeypatch
+):
+    spec = dataclasses.replace(networks.ENCODERS["tiny"], shipped=tmp_path / "not there.h5")
+    monkeypatch.setitem(networks.ENCODERS, "tiny", spec)
+    weights = shutil.copy(tiny_captioner.encoder.weights_file, tmp_path / "tiny.weights.h5")
+    (tmp_path / "encoder.json").write_text('{"teacher": null, "parameters": 2460000, "views": 500000}')
+    captioner = build_captioner(encoders.load_encoder("tiny", weights=weights))
+    card = (bundle.save_captioner(captioner, tmp_path / "own", {}) / "README.md").read_text(encoding="utf-8")
+    assert "taught by captions alone on 500,000 views of photos;" in " ".join(card.split())

@@ -159,7 +159,7 @@ def test_a_half_written_checkpoint_is_never_read(tmp_path, lessons):
     assert start(tmp_path / "run", lessons).views == 8
 
 
-@pytest.mark.parametrize("other", ["architecture", "words", "version"])
+@pytest.mark.parametrize("other", ["architecture", "words", "teacher", "version"])
 def test_a_checkpoint_of_another_run_is_refused(tmp_path, lessons, other):
     start(tmp_path / "run", lessons).save()
     options = {}
@@ -167,9 +167,13 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path, lessons, other):
         options["architecture"] = dataclasses.replace(TOY, widths=(12,))
     elif other == "words":
         lessons = dataclasses.replace(lessons, words=lessons.words[::-1])
+    elif other == "teacher":
+        options["teacher_weight"] = 0.0
     else:
         np.savez(tmp_path / "run" / "checkpoint.npz", views=8)
-    with pytest.raises(ValueError, match=r"checkpoint.npz is of another run\. Name another folder.* Received: tiny, 8"):
+    with pytest.raises(
+        ValueError, match=r"checkpoint.npz is of another run\. Name another folder.* Received: (tiny|no teacher), 8"
+    ):
         start(tmp_path / "run", lessons, **options)
 
 

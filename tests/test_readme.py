@@ -1,9 +1,11 @@
 """The README says what the result files say."""
 
+import dataclasses
+
 import pytest
 
-from benchmarks import results_table
-from captioner import results
+from benchmarks import encoder_speed, results_table
+from captioner import compact, results
 
 
 def test_the_table_in_the_readme_is_the_one_that_the_result_files_give():
@@ -29,3 +31,14 @@ def test_a_table_has_a_row_for_each_split_and_control_and_for_what_others_publis
 def test_a_readme_without_markers_is_refused():
     with pytest.raises(ValueError, match="README.md must hold the lines"):
         results_table.replace_table("# Title", "| table |")
+
+
+def test_a_captioner_stands_in_the_plot_by_the_speed_of_its_own_encoder():
+    usual = {"encoder_facts": {"architecture": dataclasses.asdict(compact.CompactConfig())}}
+    slim = {"encoder_facts": {"architecture": dataclasses.asdict(compact.CompactConfig(widths=(8, 16, 32)))}}
+    for name, report, row in (("taught", usual, "compact"), ("slim", slim, "slim"), ("vgg16", {}, "vgg16")):
+        assert encoder_speed._encoder_of(name, report) == row
+    speeds = {name: {"megabytes": size, "ms_batch_32": size / 2} for name, size in (("compact", 8.0), ("slim", 2.0))}
+    figure = encoder_speed.draw_tradeoff(speeds, {"taught": 48.5, "slim": 9.5}, {"taught": "compact", "slim": "slim"})
+    points = [[line.get_xydata().tolist()[0] for line in axis.lines] for axis in figure.axes]
+    assert points == [[[8.0, 48.5], [2.0, 9.5]], [[4.0, 48.5], [1.0, 9.5]]]
