@@ -6,7 +6,7 @@ from pathlib import Path
 import streamlit as st
 from starlette.formparsers import MultiPartParser
 
-from captioner import catalogue, config, overlays, photos, presentation, serving
+from captioner.page import choices, markup, uploads
 
 # TensorFlow reads this when it is imported, which happens after the page is on the screen.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -19,18 +19,18 @@ LOOK = Path(__file__).parent / ".streamlit"
 @st.cache_resource(max_entries=2, show_spinner=False)
 def load_captioner(folder: Path, version: str):
     """Loads a captioner that all visitors share, once for each `version` of its folder."""
-    return serving.wake_captioner(folder)
+    return uploads.wake_captioner(folder)
 
 
-def choose_captioner(folders: list[Path]) -> tuple[Path, config.DecodingConfig]:
+def choose_captioner(folders: list[Path]) -> tuple:
     """Lets the visitor choose a captioner and returns its folder and its default search."""
     by_name = {folder.name: folder for folder in folders}
     folder = by_name[st.selectbox("Captioner", list(by_name), key="captioner", bind="query-params")]
-    st.caption(presentation.compare_captioners(folder, folders))
-    return folder, config.DecodingConfig(**catalogue.read_config(folder)["decoding"])
+    st.caption(markup.compare_captioners(folder, folders))
+    return folder, choices.default_search(folder)
 
 
-def choose_search(defaults: config.DecodingConfig) -> tuple[dict, int]:
+def choose_search(defaults) -> tuple[dict, int]:
     """Lets the visitor choose how captions are searched, and how many others are shown."""
     beams = st.slider("Beams", 1, 10, min(defaults.num_beams, 10), key="beams", bind="query-params")
     st.caption("Unfinished captions pursued at once. More take longer and are rarely better beyond five.")
@@ -54,13 +54,13 @@ def show_results(files: list, captioner, version: str, search: dict, others: int
         if key in results:
             show_card(slot, key[0], results[key], others)
         else:
-            slot.html(presentation.waiting_card(file.name))
+            slot.html(markup.waiting_card(file.name))
     waiting = [key for key in slots if key not in results]
-    for start in range(0, len(waiting), serving.BATCH_SIZE):
+    for start in range(0, len(waiting), uploads.BATCH_SIZE):
         progress.progress(len(results) / len(slots), f"Captioned {len(results)} of {len(slots)} photos")
-        batch = waiting[start : start + serving.BATCH_SIZE]
+        batch = waiting[start : start + uploads.BATCH_SIZE]
         named = [(slots[key][0].name, slots[key][0].getvalue()) for key in batch]
-        for key, photo in zip(batch, serving.caption_uploads(captioner, named, **search), strict=True):
+        for key, photo in zip(batch, uploads.caption_uploads(captioner, named, **search), strict=True):
             results[key] = photo
             show_card(slots[key][1], key[0], photo, others)
     progress.empty()
@@ -68,27 +68,27 @@ def show_results(files: list, captioner, version: str, search: dict, others: int
         show_downloads([results[key] for key in slots], others)
 
 
-def show_card(slot, file_id: str, photo: serving.CaptionedPhoto, others: int) -> None:
+def show_card(slot, file_id: str, photo: uploads.CaptionedPhoto, others: int) -> None:
     """Fills the card of one photo."""
     with slot.container(border=True):
         if photo.problem:
-            st.html(presentation.name_heading(photo.name))
-            st.error(presentation.escape_markdown(photo.problem), icon=":material/broken_image:")
+            st.html(markup.name_heading(photo.name))
+            st.error(markup.escape_markdown(photo.problem), icon=":material/broken_image:")
             return
         left, right = st.columns([2, 3], gap="medium")
         left.image(photo.preview, width="stretch", alt=f"The photo {photo.name}")
         with right:
             best, runners_up = photo.captions[0], photo.captions[1 : others + 1]
-            st.html(presentation.caption_card(photo))
-            texts = {"caption": best.text, "attribute": presentation.alt_attribute(best.text)}
+            st.html(markup.caption_card(photo))
+            texts = {"caption": best.text, "attribute": markup.alt_attribute(best.text)}
             caption_actions(data=texts, key=f"actions {file_id}")
             show_attention(file_id, photo)
             label = "Other captions" if runners_up else "How probable it is"
-            st.expander(label, type="compact").html(presentation.alternatives_list(best, runners_up))
+            st.expander(label, type="compact").html(markup.alternatives_list(best, runners_up))
 
 
 @st.fragment
-def show_attention(file_id: str, photo: serving.CaptionedPhoto) -> None:
+def show_attention(file_id: str, photo: uploads.CaptionedPhoto) -> None:
     """Shows where the captioner looked, word by word; drawn only while it is open."""
     best = photo.captions[0]
     panel = st.expander("Where it looked", key=f"why {file_id}", on_change="rerun", type="compact")
@@ -98,25 +98,25 @@ def show_attention(file_id: str, photo: serving.CaptionedPhoto) -> None:
         if not (best.has_regions and best.words):
             st.caption("This captioner looks at the photo as a whole: there are no places to show.")
             return
-        maps, picture, words = overlays.attention_maps(best), serving.decode_preview(photo), best.words
-        labels, key = presentation.label_words(words), f"word {file_id} {best.text}"
+        maps, picture, words = best.attention_maps(), uploads.decode_preview(photo), best.words
+        labels, key = markup.label_words(words), f"word {file_id} {best.text}"
         word = st.pills(
             "Choose a word", range(len(words)), format_func=labels.__getitem__, default=0, required=True, key=key
         )
         alt = [f"Bright where it looked before {word!r}" for word in words]
-        overlay = overlays.overlay_attention(picture, maps[word])
-        explanation = presentation.explain_word(best, word, float(maps[word].sum()))
+        overlay = best.overlay(picture, word)
+        explanation = markup.explain_word(best, word, float(maps[word].sum()))
         st.image(overlay, explanation, width="stretch", alt=alt[word])
         picture.thumbnail((180, 180))
-        st.image([overlays.overlay_attention(picture, one) for one in maps], list(words), width=90, alt=alt)
+        st.image([best.overlay(picture, number) for number in range(len(words))], list(words), width=90, alt=alt)
 
 
-def show_downloads(done: list[serving.CaptionedPhoto], others: int) -> None:
+def show_downloads(done: list[uploads.CaptionedPhoto], others: int) -> None:
     """Says how many photos were captioned and offers all captions as files."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.html(f'<p class="summary" role="status">{presentation.summarize(done)}</p>')
+        st.html(f'<p class="summary" role="status">{markup.summarize(done)}</p>')
         if any(photo.captions for photo in done):
-            for kind, write in (("csv", presentation.write_csv), ("json", presentation.write_json)):
+            for kind, write in (("csv", markup.write_csv), ("json", markup.write_json)):
                 data, label = write(done, others), f":material/download: {kind.upper()}"
                 st.download_button(label, data, f"captions.{kind}", key=kind, on_click="ignore")
 
@@ -129,13 +129,12 @@ caption_actions = st.components.v2.component("caption_actions", **parts)
 
 st.title("Image Caption Generator", anchor=False)
 st.markdown("Give it photos, and it says in a sentence what it sees.")
-kinds = [suffix[1:] for suffix in photos.PHOTO_SUFFIXES]
-files = st.file_uploader("Drop photos here", kinds, accept_multiple_files=True, key="photos")
+files = st.file_uploader("Drop photos here", choices.FILE_KINDS, accept_multiple_files=True, key="photos")
 if st.toggle("Use the camera", key="use_camera"):
     shot = st.camera_input("Take a photo", key="camera")
     files = [*files, shot] if shot else files
 
-if not (folders := catalogue.list_captioners()):
+if not (folders := choices.list_captioners()):
     st.info("There is no captioner yet: run model.ipynb to the end to create one, then reload this page.")
     st.stop()
 try:
@@ -144,17 +143,17 @@ try:
         folder, defaults = choose_captioner(folders)
         search, others = choose_search(defaults)
         st.caption("The address of this page holds these settings: share it, and others see what you see.")
-    version, page = catalogue.version_of(folder), st.container()
+    version, page = choices.version_of(folder), st.container()
     with st.expander("About"):
-        st.markdown(presentation.about(folder))
+        st.markdown(markup.about(folder))
     with page:
         if not files:
             st.session_state.pop("results", None)
-            st.html(presentation.INVITATION)
+            st.html(markup.INVITATION)
         with st.spinner("Waking the captioner ..."):
             captioner = load_captioner(folder, version)
 except (OSError, ValueError) as error:
-    st.error(presentation.escape_markdown(str(error)))
+    st.error(markup.escape_markdown(str(error)))
     st.stop()
 if files:
     with page:

@@ -13,7 +13,8 @@ import json
 import statistics
 import time
 
-from captioner import results, startup
+from captioner import startup
+from captioner.artifacts import results
 
 SPEED_FILE = results.RESULTS_DIR / "encoder_speed.json"
 PLOT_FILE = results.RESULTS_DIR / "encoder_tradeoff.png"
@@ -87,22 +88,24 @@ def draw_tradeoff(speeds: dict[str, dict], scores: dict[str, float], encoders: d
 
 def _build_encoders() -> dict:
     """Returns name -> encoder: all there are, and by their captioner's name those of another shape in kept results."""
-    from captioner import compact, encoders, networks
+    from captioner import config
+    from captioner.encoders import compact, specs
+    from captioner.encoders.encoder import Encoder, load_encoder
 
-    built = {name: encoders.load_encoder(name, weights=None) for name in networks.ENCODERS}
+    built = {name: load_encoder(name, weights=None) for name in specs.ENCODERS}
     for captioner, report in results.read_results().items():
         if (name := _encoder_of(captioner, report)) not in built:
-            architecture = compact.CompactConfig(**report["encoder_facts"]["architecture"])
-            built[name] = encoders.Encoder("compact", compact.build_network(architecture), compact.GRID_LAYER)
+            architecture = config.CompactConfig(**report["encoder_facts"]["architecture"])
+            built[name] = Encoder("compact", compact.build_network(architecture), compact.GRID_LAYER)
     return built
 
 
 def _encoder_of(captioner: str, report: dict) -> str:
     """Returns which row of the speeds a captioner's encoder has: its own, if its shape is not the usual one."""
-    from captioner import compact
+    from captioner import config
 
     facts = report.get("encoder_facts")
-    if facts and compact.CompactConfig(**facts["architecture"]) != compact.CompactConfig():
+    if facts and config.CompactConfig(**facts["architecture"]) != config.CompactConfig():
         return captioner
     return "compact" if facts else captioner
 
@@ -131,7 +134,7 @@ def main() -> None:
         return
     startup.keep_freed_memory()
     startup.import_quietly()
-    from captioner import evaluation
+    from captioner.scoring import evaluation
 
     speeds = time_encoders(options.rounds)
     for name, row in speeds.items():

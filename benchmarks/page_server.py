@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from captioner import config, results
+from captioner import config
+from captioner.artifacts import results
 
 PROJECT_DIR = config.PROJECT_DIR
 CHROMIUM = {

@@ -9,7 +9,8 @@ without the captions.
 import argparse
 from pathlib import Path
 
-from captioner import config, results
+from captioner import config
+from captioner.artifacts import results
 
 README = config.PROJECT_DIR / "README.md"
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
@@ -30,7 +31,7 @@ def build_table(reports: dict[str, dict], published: list[dict]) -> str:
 
     Args:
         reports: Name -> content of a `metrics.json`.
-        published: From `captioner.results.read_published`.
+        published: From `captioner.artifacts.results.read_published`.
     """
     if not reports:
         return "No result is kept yet: `--keep` takes that of a captioner which the notebook made from all of Flickr8k."

@@ -5,7 +5,9 @@ of frozen dataclasses; the notebook's parameters cell and the command line build
 """
 
 import dataclasses
+import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
@@ -15,12 +17,12 @@ ARTIFACTS_DIR = Path(os.environ.get("CAPTIONER_ARTIFACTS") or PROJECT_DIR / "art
 # Made by the project and rebuilt at need: caches of features, and checkpoints of training runs.
 FEATURES_DIR = DATA_DIR / "features"
 RUNS_DIR = DATA_DIR / "runs"
+# What is known of an encoder of our own, beside its weights.
+ENCODER_FILE = "encoder.json"
 
 SPLITS = ("train", "validation", "test")
 # A third of Flickr8k's 30,000; the drawn data set has 1,800.
 _FEW_CAPTIONS = 10_000
-
-
 # Whether encoders average what they see in a photo and in its mirror image. Two captioners that were trained without it
 # gained 1.2 and 1.4 CIDEr-D on validation from it, for twice the encoder's time.
 MIRRORED = True
@@ -36,7 +38,7 @@ class VocabularyConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DecoderConfig:
-    """Shape of the caption decoder, see `captioner.decoder`."""
+    """Shape of the caption decoder, see `captioner.decoder.network`."""
 
     # "regions": attention over the grid of the photo. "slots": over learnt projections of `pooled` alone.
     attend_to: str = "regions"
@@ -66,7 +68,7 @@ class DecoderConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """How a decoder is trained, see `captioner.training`."""
+    """How a decoder is trained, see `captioner.training.teacher_forcing`."""
 
     epochs: int = 8
     batch_size: int = 128
@@ -93,7 +95,7 @@ class TrainingConfig:
 
 @dataclasses.dataclass(frozen=True)
 class SelfCriticalConfig:
-    """How a trained decoder goes on, see `captioner.self_critical`."""
+    """How a trained decoder goes on, see `captioner.training.self_critical`."""
 
     # Validation looks at the captions after each round and keeps the best. 0 leaves this training out.
     rounds: int = 6
@@ -105,6 +107,126 @@ class SelfCriticalConfig:
     learning_rate: float = 2e-5
     max_length: int = 20
     seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodingConfig:
+    """How captions are searched, see `captioner.decoder.beam_search`."""
+
+    # Published sweeps on Flickr8k peak at 3 to 5 beams.
+    num_beams: int = 3
+    max_length: int = 22
+    # Scores are divided by length ** length_penalty: 0 favours short captions, 1 is the mean per word. Of 1, 1.25, 1.5,
+    # 1.75 and 2, with `no_repeat` 3, 1.25 and 1.5 gave Flickr8k's validation captions the highest CIDEr-D on `compact`;
+    # self-critical training, where it helps, makes captions short, and the larger one makes up for that.
+    length_penalty: float = 1.5
+    # No caption says so many words twice in the same order; 0 lets it. Three words are repeated by 0.6 % of Flickr8k's
+    # train captions, two by 4 %; without the rule a tenth of ours repeat three.
+    no_repeat: int = 3
+
+
+SURE, FAIRLY_SURE, GUESSING = LABELS = ("sure", "fairly sure", "guessing")
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """From which confidence on a captioner says "sure" and "fairly sure"; `None` where it never does."""
+
+    sure_from: float | None = None
+    fairly_sure_from: float | None = None
+
+    def describe(self, confidence: float) -> str:
+        """Returns the plain word for a confidence, see `confidence_of`."""
+        if self.sure_from is not None and confidence >= self.sure_from:
+            return SURE
+        if self.fairly_sure_from is not None and confidence >= self.fairly_sure_from:
+            return FAIRLY_SURE
+        return GUESSING
+
+
+@dataclasses.dataclass(frozen=True)
+class CompactConfig:
+    """Shape of the compact encoder."""
+
+    # 112 pixels still give a 7x7 grid at stride 16, for a quarter of the arithmetic of 224.
+    image_size: int = 112
+    # Patches of 4x4 leave the costly fine grids out: 28x28 is where the first block works.
+    stem_size: int = 4
+    # Channels on the grids of 28, 14 and 7 cells a side; the last is the depth of a region.
+    widths: Sequence[int] = (64, 160, 384)
+    # Most blocks where a weight costs least arithmetic, which is on the smallest grid.
+    depths: Sequence[int] = (2, 4, 6)
+    # The 3x3 convolution of a block works on this share of the channels.
+    bottleneck: float = 0.5
+
+    def __post_init__(self):
+        # JSON knows lists alone.
+        for name in ("widths", "depths"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if len(self.widths) != len(self.depths) or not self.widths:
+            raise ValueError(
+                "widths and depths need one entry for each grid. "
+                f"Received: widths={self.widths!r}, depths={self.depths!r}"
+            )
+        stride = self.stem_size * 2 ** (len(self.widths) - 1)
+        if self.image_size % stride:
+            raise ValueError(
+                f"image_size must be a multiple of the stride {stride}. Received: image_size={self.image_size!r}"
+            )
+
+    @property
+    def grid_size(self) -> int:
+        """Side of the last grid in cells."""
+        return self.image_size // (self.stem_size * 2 ** (len(self.widths) - 1))
+
+
+@dataclasses.dataclass(frozen=True)
+class ViewsConfig:
+    """How views differ from their photos."""
+
+    # Least share of a side that a view keeps.
+    min_side: float = 0.5
+    # Largest relative change of saturation, contrast and brightness.
+    color_jitter: float = 0.25
+    # Share of the views that are blended with another; the other makes up at most a half.
+    blended: float = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class DistillationConfig:
+    """How the compact encoder is trained."""
+
+    # A view is one photo seen once. Longer is better: a run that has ended goes on if it is started with more views.
+    views: int = 500_000
+    batch_size: int = 64
+    # For matrices, by Muon; a step changes a kernel's entries by about a fifth of this.
+    learning_rate: float = 1e-2
+    # Vectors and heads go by Adam, at this share of the learning rate: at 0.2 the noise of the heads' steps is louder
+    # than what they say.
+    adam_fraction: float = 0.05
+    weight_decay: float = 0.02
+    warmup_steps: int = 150
+    # The rate is constant until this share of the views is left, then falls along a cosine; 1.0 is a plain cosine.
+    # Stopped before that, a run can be planned longer without loss.
+    decay_fraction: float = 0.5
+    # 0 leaves the teacher out: a student that has the captions' words alone, to show what a teacher is worth.
+    teacher_weight: float = 1.0
+    class_weight: float = 0.1
+    word_weight: float = 0.1
+    seed: int = 0
+
+    def learning_rate_at(self, view: int) -> float:
+        """Returns the learning rate after `view` views: warm-up, constant, half a cosine."""
+        decay_views = self.decay_fraction * self.views
+        progress = min(max((view - self.views + decay_views) / max(decay_views, 1), 0.0), 1.0)
+        warmup = min(1.0, (view / self.batch_size + 1) / max(self.warmup_steps, 1))
+        return self.learning_rate * warmup * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """Weight of each loss."""
+        taught = self.teacher_weight
+        return {"map": taught, "pooled": taught, "classes": taught * self.class_weight, "words": self.word_weight}
 
 
 def suggest_decoder(num_captions: int, **chosen) -> DecoderConfig:
@@ -139,22 +261,6 @@ def suggest_training(num_captions: int, **chosen) -> TrainingConfig:
         # 69 % with these.
         suggested = {"batch_size": 16, "learning_rate": 2e-3, "epochs": 32, "patience": 16, "label_smoothing": 0.3}
     return TrainingConfig(**suggested | {name: value for name, value in chosen.items() if value is not None})
-
-
-@dataclasses.dataclass(frozen=True)
-class DecodingConfig:
-    """How captions are searched, see `captioner.decoding`."""
-
-    # Published sweeps on Flickr8k peak at 3 to 5 beams.
-    num_beams: int = 3
-    max_length: int = 22
-    # Scores are divided by length ** length_penalty: 0 favours short captions, 1 is the mean per word. Of 1, 1.25, 1.5,
-    # 1.75 and 2, with `no_repeat` 3, 1.25 and 1.5 gave Flickr8k's validation captions the highest CIDEr-D on `compact`;
-    # self-critical training, where it helps, makes captions short, and the larger one makes up for that.
-    length_penalty: float = 1.5
-    # No caption says so many words twice in the same order; 0 lets it. Three words are repeated by 0.6 % of Flickr8k's
-    # train captions, two by 4 %; without the rule a tenth of ours repeat three.
-    no_repeat: int = 3
 
 
 def setting(name: str, default, kind=None):

@@ -1,19 +1,22 @@
 """Photos in, captions out: encoder, decoder, beam search and vocabulary joined.
 
-Legend: `B` photos, `S` side of a photo in pixels, `T` words, `R` regions.
+Legend: `B` photos, `S` side of a photo in pixels, `T` words, `R` regions, `H` and `W` rows and columns of their grid.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from PIL import Image
 
-from captioner import config, decoding
-from captioner.calibration import Calibration, confidence_of
-from captioner.decoder import CaptionDecoder, DecoderStep
-from captioner.encoders import Encoder
-from captioner.features import FeatureStore
-from captioner.vocabulary import Vocabulary
+from captioner import config
+from captioner.config import Calibration
+from captioner.data.vocabulary import Vocabulary
+from captioner.decoder import beam_search
+from captioner.decoder.network import CaptionDecoder, DecoderStep
+from captioner.encoders.encoder import Encoder
+from captioner.encoders.features import FeatureStore
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +32,8 @@ class Caption:
         attention_scores: Share of attention on each region for each word, `(T, R + 1)`; the last column is the photo
             as a whole. For a decoder that attends to slots, `(T, slots + 1)`, which have no place in the photo.
         has_regions: Whether attention ranges over places in the photo, so that it can be drawn.
-        confidence: "sure", "fairly sure" or "guessing", see `captioner.calibration`; empty where the captioner was
-            never calibrated.
+        confidence: "sure", "fairly sure" or "guessing", see `captioner.scoring.calibration`; empty where the captioner
+            was never calibrated.
     """
 
     text: str
@@ -47,11 +50,42 @@ class Caption:
         """Log-probability for each word, the end marker counted as one: what `confidence` is a word for."""
         return confidence_of(self.log_prob, len(self.words))
 
+    def attention_maps(self) -> np.ndarray:
+        """Returns the grid of attention before each word, `(T, H, W)`; each sums to the share not given to the whole.
+
+        Raises:
+            ValueError: If attention does not range over a square grid.
+        """
+        scores = self.attention_scores[:, :-1]  # the last column is the photo as a whole
+        side = math.isqrt(scores.shape[1])
+        if not self.has_regions or side * side != scores.shape[1]:
+            raise ValueError(
+                f"Attention over slots has no place in the photo. Received: {scores.shape[1]} scores for a word."
+            )
+        return scores.reshape(-1, side, side)
+
+    def overlay(self, photo: Image.Image, word: int) -> Image.Image:
+        """Returns the photo, bright where attention lay before a word and dark elsewhere.
+
+        Args:
+            photo: The photo, any size, RGB.
+            word: Number of the word, from 0.
+
+        Raises:
+            ValueError: If attention does not range over a square grid.
+        """
+        attention_map = self.attention_maps()[word]  # (H, W)
+        peak = float(attention_map.max()) or 1.0
+        small = Image.fromarray((255 * attention_map / peak).astype(np.uint8))
+        mask = small.resize(photo.size, Image.Resampling.BICUBIC)
+        dark = Image.blend(photo, Image.new("RGB", photo.size, "black"), 0.75)
+        return Image.composite(photo, dark, mask)
+
 
 class Captioner:
     """A trained captioner. It keeps nothing between calls, so one can serve many people.
 
-    Load one with `captioner.bundle.load_captioner`.
+    Load one with `captioner.artifacts.saving.load_captioner`.
 
     Args:
         decoder: The trained decoder.
@@ -87,7 +121,7 @@ class Captioner:
         """Captions a batch of photos.
 
         Args:
-            photos: RGB, uint8 `(B, S, S, 3)`, as `captioner.photos.load_photo` gives them at `encoder.image_size`.
+            photos: RGB, uint8 `(B, S, S, 3)`, as `captioner.data.photos.load_photo` gives them at `encoder.image_size`.
             **search: As for `caption_features`.
 
         Returns:
@@ -111,14 +145,14 @@ class Captioner:
             pooled: `(B, P)` float.
             regions: `(B, R, D)` float.
             num_beams: Width of the search, and the most captions for each photo; by default the captioner's.
-            length_penalty: See `captioner.decoding`; by default the captioner's.
+            length_penalty: See `captioner.decoder.beam_search`; by default the captioner's.
 
         Returns:
             For each photo its captions, best first.
         """
         num_beams = self.settings.num_beams if num_beams is None else num_beams
         vocabulary = self.vocabulary
-        found = decoding.search_beams(
+        found = beam_search.search_beams(
             self._step.step,
             self._step.start(pooled, regions, num_beams),
             len(pooled),
@@ -154,7 +188,7 @@ class Captioner:
         """Returns the logits `(B, T, V)` of given captions, teacher-forced; `inputs` as for `CaptionDecoder`'s call."""
         return self._step.read(inputs)
 
-    def _caption(self, hypothesis: decoding.Hypothesis) -> Caption:
+    def _caption(self, hypothesis: beam_search.Hypothesis) -> Caption:
         words = tuple(self.vocabulary.words[token_id] for token_id in hypothesis.token_ids)
         confidence = confidence_of(hypothesis.log_prob, len(words))
         return Caption(
@@ -167,3 +201,8 @@ class Captioner:
             has_regions=self.has_regions,
             confidence=self.calibration.describe(confidence) if self.calibration else "",
         )
+
+
+def confidence_of(log_prob: float, num_words: int) -> float:
+    """Returns the log-probability for each word, the end marker counted as one."""
+    return log_prob / (num_words + 1)

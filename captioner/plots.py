@@ -8,8 +8,8 @@ import matplotlib.figure
 import numpy as np
 from PIL import Image
 
-from captioner import agreement, overlays
 from captioner.inference import Caption
+from captioner.scoring import reliability
 
 
 def show_photos(
@@ -104,8 +104,8 @@ def plot_results(reports: Mapping[str, Mapping], published: Sequence[Mapping[str
     """Test CIDEr-D of this project's captioners beside what others published.
 
     Args:
-        reports: Captioner -> its report, see `captioner.results.read_results`.
-        published: See `captioner.results.read_published`.
+        reports: Captioner -> its report, see `captioner.artifacts.results.read_results`.
+        published: See `captioner.artifacts.results.read_published`.
     """
     rows = [(name, report["test"]["cider_d"], "tab:blue") for name, report in reports.items()]
     rows += [(row["name"], row["cider_d"], "tab:gray") for row in published]
@@ -121,12 +121,12 @@ def plot_reliability(report: Mapping) -> matplotlib.figure.Figure:
     """How often captions are right, from the least to the most confident.
 
     Args:
-        report: From `captioner.calibration.calibrate`, of enough photos.
+        report: From `captioner.scoring.calibration.calibrate`, of enough photos.
     """
     figure, axes = _figure(
         "Does confidence mean right?", "log-probability for each word", "captions that are right (%)"
     )
-    bins, curve = report["bins"], agreement.ChanceCurve(**report["curve"])
+    bins, curve = report["bins"], reliability.ChanceCurve(**report["curve"])
     places = np.array([row["confidence"] for row in bins])
     right, low, high = 100 * np.array([(row["right"], *row["interval"]) for row in bins]).T
     axes.errorbar(places, right, (right - low, high - right), fmt="o", capsize=3, label="captions, 95% interval")
@@ -149,7 +149,7 @@ def show_attention(photo: Image.Image, caption: Caption, *, columns: int = 6) ->
         caption: A caption of a decoder that attends to regions.
         columns: Pictures in a row.
     """
-    maps = overlays.attention_maps(caption)
+    maps = caption.attention_maps()
     rows = math.ceil((len(maps) + 1) / columns)
     figure = matplotlib.figure.Figure(figsize=(2.1 * columns, 2.4 * rows), layout="constrained")
     axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
@@ -157,9 +157,10 @@ def show_attention(photo: Image.Image, caption: Caption, *, columns: int = 6) ->
         one.axis("off")
     axes[0].imshow(photo)
     axes[0].set_title("photo", fontsize=10)
-    for one, word, attention_map in zip(axes[1:], caption.words, maps, strict=False):
-        one.imshow(overlays.overlay_attention(photo, attention_map))
-        one.set_title(f"{word} ({attention_map.sum():.0%})", fontsize=10)
+    for number, word in enumerate(caption.words):
+        one = axes[number + 1]
+        one.imshow(caption.overlay(photo, number))
+        one.set_title(f"{word} ({maps[number].sum():.0%})", fontsize=10)
     return figure
 
 

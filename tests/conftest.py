@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from captioner import datasets, drawings
+from captioner.data import datasets
+from captioner.data.drawings import dataset as drawings
 
 # Read once: tests change the variable.
 _FLICKR8K_DIR = os.environ.get(datasets.DATA_VARIABLE)
@@ -46,9 +47,10 @@ def _build_tiny_network():
 
 
 def _register_tiny_encoder(monkeypatch: pytest.MonkeyPatch, weights: Path) -> None:
-    from captioner import networks
+    from captioner.encoders import specs
+    from captioner.encoders.weights import WEIGHTS_VARIABLE
 
-    spec = networks.EncoderSpec(
+    spec = specs.EncoderSpec(
         build=_build_tiny_network,
         preprocess=lambda pixels: pixels / 127.5 - 1,
         pooled_layer=None,
@@ -56,8 +58,8 @@ def _register_tiny_encoder(monkeypatch: pytest.MonkeyPatch, weights: Path) -> No
         url="http://127.0.0.1:9/tiny.h5",
         image_size=32,
     )
-    monkeypatch.setitem(networks.ENCODERS, "tiny", spec)
-    monkeypatch.setenv(networks.WEIGHTS_VARIABLE, str(weights))
+    monkeypatch.setitem(specs.ENCODERS, "tiny", spec)
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(weights))
 
 
 @pytest.fixture
@@ -75,11 +77,13 @@ def _build_tiny_captioner(encoder=None, *, seed: int = 3, end_bias: float = 9.0,
     """Makes a captioner of wide random weights, so that different photos get different captions."""
     import numpy as np
 
-    from captioner import config, decoder, inference, vocabulary
+    from captioner import config, inference
+    from captioner.data import vocabulary
+    from captioner.decoder.network import CaptionDecoder
 
     words = vocabulary.Vocabulary(vocabulary.SPECIAL_WORDS + TINY_WORDS)
     sizes = {"units": 4, "embedding_size": 3, "attention_size": 3, "memory_size": 4, "num_slots": 4}
-    network = decoder.CaptionDecoder(len(words), 5, 16, 5, config.DecoderConfig(**sizes | decoder_settings))
+    network = CaptionDecoder(len(words), 5, 16, 5, config.DecoderConfig(**sizes | decoder_settings))
     random = np.random.default_rng(seed)
     network.set_weights([random.normal(scale=3.0, size=weight.shape) for weight in network.get_weights()])
     bias = network.classifier.bias
@@ -116,11 +120,11 @@ def tiny_encoder_known(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> s
 def _shared_tiny_captioner(tiny_weights: Path):
     import numpy as np
 
-    from captioner import encoders
+    from captioner.encoders.encoder import load_encoder
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         _register_tiny_encoder(monkeypatch, tiny_weights)
-        captioner = _build_tiny_captioner(encoders.load_encoder("tiny"))
+        captioner = _build_tiny_captioner(load_encoder("tiny"))
         # Compiled here, while the encoder is registered.
         captioner.encoder.encode(np.zeros((1, 32, 32, 3), np.uint8))
     return captioner
@@ -134,11 +138,11 @@ def tiny_captioner(_shared_tiny_captioner, tiny_encoder_known):
 
 @pytest.fixture(scope="session")
 def _shared_tiny_bundle(_shared_tiny_captioner, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from captioner import bundle
+    from captioner.artifacts import saving
 
     folder = tmp_path_factory.mktemp("artifacts") / "tiny"
     scores = {"split": "validation", "num_photos": 6, "bleu_1": 50.06, "cider_d": 12.34, "data": "drawings"}
-    return bundle.save_captioner(_shared_tiny_captioner, folder, scores)
+    return saving.save_captioner(_shared_tiny_captioner, folder, scores)
 
 
 @pytest.fixture
@@ -152,7 +156,25 @@ def drawn_photos(drawn_dir: Path):
     """The validation and test pictures of the drawn data set, uint8 `(12, 32, 32, 3)`."""
     import numpy as np
 
-    from captioner import photos
+    from captioner.data import photos
 
     dataset = datasets.read_dataset(drawn_dir, ("validation", "test"))
     return np.stack([photos.load_photo(path, 32) for path in dataset.photo_paths().values()])
+
+
+@pytest.fixture(scope="session")
+def dataset(drawn_dir: Path):
+    """The small drawn data set, read with all its splits."""
+    return datasets.read_dataset(drawn_dir)
+
+
+@pytest.fixture(scope="session")
+def stores(_shared_tiny_captioner, dataset, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """Its features by the encoder `tiny`, a cache for each split."""
+    from captioner.encoders import features
+
+    folder, encoder = tmp_path_factory.mktemp("features"), _shared_tiny_captioner.encoder
+    return {
+        split: features.extract_features(encoder, dataset.photo_paths(split), folder / split, progress=False)
+        for split in dataset.splits
+    }

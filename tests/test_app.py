@@ -13,8 +13,9 @@ from PIL import Image
 from starlette.formparsers import MultiPartParser
 from streamlit.testing.v1 import AppTest
 
-from captioner import bundle, catalogue, config
-from captioner.captions import CLEANING_VERSION
+from captioner import config
+from captioner.artifacts import catalogue, saving
+from captioner.data.captions import CLEANING_VERSION
 from captioner.inference import Caption
 
 APP = Path(__file__).resolve().parent.parent / "app.py"
@@ -73,7 +74,7 @@ def captioner(tmp_path, monkeypatch) -> ColourCaptioner:
     (folder / "README.md").write_text("# Captioner\n\nKnows colours.\n\n## Limits\nThree colours.\n")
     fake = ColourCaptioner()
     monkeypatch.setattr(catalogue, "list_captioners", lambda: [folder])
-    monkeypatch.setattr(bundle, "load_captioner", lambda folder: fake)
+    monkeypatch.setattr(saving, "load_captioner", lambda folder: fake)
     yield fake
     st.cache_resource.clear()
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from captioner import config, networks
+from captioner import config
+from captioner.encoders import specs
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +39,7 @@ def fresh_environment(tmp_path):
     """Nothing of this project's variables, and a Keras cache whose files are damaged."""
     models = tmp_path / "keras" / "models"
     models.mkdir(parents=True)
-    for spec in networks.ENCODERS.values():
+    for spec in specs.ENCODERS.values():
         if spec.url:
             (models / spec.url.rpartition("/")[2]).write_bytes(b"no weights")
     kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("PIP_")}

@@ -5,8 +5,9 @@ import concurrent.futures
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
-from captioner import calibration, inference
+from captioner import config, inference
 
 
 @pytest.fixture
@@ -174,7 +175,7 @@ def test_a_calibrated_captioner_says_how_sure_it_is_and_any_other_says_nothing(b
     captioner = build_captioner()
     assert {caption.confidence for found in captioner.caption_features(*features) for caption in found} == {""}
     middle = float(np.median([found[0].log_prob_per_word for found in captioner.caption_features(*features)]))
-    captioner.calibration = calibration.Calibration(sure_from=None, fairly_sure_from=middle)
+    captioner.calibration = config.Calibration(sure_from=None, fairly_sure_from=middle)
     said = set()
     for caption in (caption for found in captioner.caption_features(*features) for caption in found):
         mean = caption.log_prob / (len(caption.words) + 1)
@@ -198,3 +199,57 @@ def test_photos_of_the_wrong_size_are_refused(tiny_captioner):
 def test_a_search_without_beams_is_refused(tiny_captioner, features):
     with pytest.raises(ValueError, match="num_beams must be at least 1. Received: num_beams=0"):
         tiny_captioner.caption_features(*features, num_beams=0)
+
+
+def caption_with(attention, has_regions=True):
+    scores = np.array(attention, np.float32)
+    return inference.Caption("a dog", ("a", "dog"), -1.0, -1.0, np.zeros(len(scores)), scores, has_regions)
+
+
+def caption_with_map(attention):
+    """One word that looked at a square grid, and not at the photo as a whole."""
+    return caption_with([[*np.ravel(attention), 0.0]])
+
+
+def test_attention_maps_go_row_by_row_from_the_top_left_without_the_whole_photo():
+    maps = caption_with([[0.1, 0.2, 0.3, 0.15, 0.25], [0.0, 0.0, 0.0, 1.0, 0.0]]).attention_maps()
+    np.testing.assert_allclose(maps, [[[0.1, 0.2], [0.3, 0.15]], [[0, 0], [0, 1]]], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        caption_with([[0.2, 0.2, 0.2, 0.4]]),
+        # Sixteen slots would make a square of four by four, and yet no place in the photo.
+        caption_with([[0.05] * 16 + [0.2]], has_regions=False),
+    ],
+    ids=["three tokens", "sixteen slots"],
+)
+def test_attention_over_slots_is_not_drawn(caption):
+    with pytest.raises(ValueError, match=r"Attention over slots has no place in the photo. Received: \d+ scores"):
+        caption.attention_maps()
+
+
+@pytest.mark.parametrize("size", [(70, 70), (120, 50), (33, 101)])
+def test_an_overlay_keeps_the_size_and_is_brightest_where_attention_lay(size):
+    attention = np.zeros((7, 7))
+    attention[1, 5] = 0.3
+    overlay = caption_with_map(attention).overlay(Image.new("RGB", size, (200, 100, 40)), 0)
+    assert (overlay.size, overlay.mode) == (size, "RGB")
+    pixels = np.asarray(overlay, dtype=float).sum(axis=2)
+    row, column = np.unravel_index(pixels.argmax(), pixels.shape)
+    # The cell's share of the photo; the first row is the top.
+    assert (row * 7 // size[1], column * 7 // size[0]) == (1, 5)
+    assert pixels.max() == pytest.approx(340, abs=10), "the photo itself shows there"
+    assert pixels[-1, 0] == pytest.approx(340 / 4, abs=4), "and a quarter of its light elsewhere"
+
+
+def test_an_overlay_without_any_attention_is_dark_and_does_not_fail():
+    overlay = caption_with_map(np.zeros((7, 7))).overlay(Image.new("RGB", (14, 14), "white"), 0)
+    assert np.asarray(overlay).max() <= 64
+
+
+def test_an_overlay_leaves_the_photo_as_it_was():
+    photo = Image.new("RGB", (14, 14), "white")
+    caption_with_map(np.eye(7)).overlay(photo, 0)
+    assert np.asarray(photo).min() == 255

@@ -9,7 +9,9 @@ import sys
 import nbformat
 import pytest
 
-from captioner import config, datasets, results
+from captioner import config
+from captioner.artifacts import results
+from captioner.data import datasets
 
 NOTEBOOK = config.PROJECT_DIR / "model.ipynb"
 

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from benchmarks import encoder_speed, results_table
-from captioner import compact, results
+from captioner import config
+from captioner.artifacts import results
 
 
 def test_the_table_in_the_readme_is_the_one_that_the_result_files_give():
@@ -34,8 +35,8 @@ def test_a_readme_without_markers_is_refused():
 
 
 def test_a_captioner_stands_in_the_plot_by_the_speed_of_its_own_encoder():
-    usual = {"encoder_facts": {"architecture": dataclasses.asdict(compact.CompactConfig())}}
-    slim = {"encoder_facts": {"architecture": dataclasses.asdict(compact.CompactConfig(widths=(8, 16, 32)))}}
+    usual = {"encoder_facts": {"architecture": dataclasses.asdict(config.CompactConfig())}}
+    slim = {"encoder_facts": {"architecture": dataclasses.asdict(config.CompactConfig(widths=(8, 16, 32)))}}
     for name, report, row in (("taught", usual, "compact"), ("slim", slim, "slim"), ("vgg16", {}, "vgg16")):
         assert encoder_speed._encoder_of(name, report) == row
     speeds = {name: {"megabytes": size, "ms_batch_32": size / 2} for name, size in (("compact", 8.0), ("slim", 2.0))}

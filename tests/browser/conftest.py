@@ -62,7 +62,7 @@ class Server:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory) -> Iterator[Server]:
     """The page with its captioner, from a process that cannot write photos to files."""
-    from captioner import bundle
+    from captioner.artifacts import saving
 
     folder = tmp_path_factory.mktemp("page")
     make_captioner(folder)
@@ -89,7 +89,7 @@ def server(tmp_path_factory) -> Iterator[Server]:
         wait_for(f"http://localhost:{port}/_stcore/health", process, log)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CAPTIONER_WEIGHTS", str(folder))
-            captioner = bundle.load_captioner(folder / "artifacts" / "tiny")
+            captioner = saving.load_captioner(folder / "artifacts" / "tiny")
         yield Server(f"http://localhost:{port}", log, captioner)
     finally:
         process.terminate()
@@ -100,25 +100,29 @@ def make_captioner(folder: Path) -> None:
     """Saves a captioner that says something else of every photo, and the random weights of its encoder."""
     import keras
 
-    from captioner import bundle, config, encoders, networks, pipeline
-    from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
+    from captioner import config
+    from captioner.artifacts import saving
+    from captioner.data.vocabulary import SPECIAL_WORDS, Vocabulary
+    from captioner.encoders import specs
+    from captioner.encoders.encoder import load_encoder
+    from captioner.training import recipe
 
     keras.utils.set_random_seed(3)
     weights = folder / "mobilenet_v2_imagenet.weights.h5"
-    network = networks.ENCODERS["mobilenet_v2"].build()
+    network = specs.ENCODERS["mobilenet_v2"].build()
     for variable in network.weights:
         if "kernel" in variable.path:
             variable.assign(3 * variable)  # Else the signal fades over 53 layers and every photo looks the same.
     network.save_weights(weights)
-    encoder = encoders.load_encoder("mobilenet_v2", weights=weights)
+    encoder = load_encoder("mobilenet_v2", weights=weights)
     settings = config.DecoderConfig(units=32, embedding_size=16, attention_size=16, memory_size=32)
     vocabulary = Vocabulary((*SPECIAL_WORDS, *WORDS))
-    captioner = pipeline.build_captioner(encoder, vocabulary, name="tiny", settings=settings)
+    captioner = recipe.build_captioner(encoder, vocabulary, name="tiny", settings=settings)
     for variable in captioner.decoder.weights:
         if len(variable.shape) == 2:
             variable.assign(4 * variable)
     metrics = {"data": "nothing", "split": "test", "num_photos": 1000, "cider_d": 0.1, "bleu_4": 0.0}
-    bundle.save_captioner(captioner, folder / "artifacts" / "tiny", metrics)
+    saving.save_captioner(captioner, folder / "artifacts" / "tiny", metrics)
 
 
 def free_port() -> int:

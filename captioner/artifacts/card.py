@@ -1,0 +1,93 @@
+"""The model card of a captioner: what it is, what it scored, what it cannot do, and its terms."""
+
+import json
+
+from captioner import config
+from captioner.encoders.encoder import Encoder
+from captioner.inference import Captioner
+
+
+def write_card(captioner: Captioner, name: str, metrics: dict) -> str:
+    """Returns the model card of a captioner, Markdown.
+
+    Args:
+        captioner: The captioner, with its encoder.
+        name: Its name.
+        metrics: What was measured; see `captioner.scoring.evaluation.evaluate_captioner`.
+    """
+    rows = "\n".join(
+        f"| {label} | {metrics[key]:.1f} |"
+        for key, label in (
+            ("bleu_1", "BLEU-1"),
+            ("bleu_4", "BLEU-4"),
+            ("cider_d", "CIDEr-D"),
+            ("rouge_l", "ROUGE-L"),
+        )
+        if key in metrics
+    )
+    return _CARD.format(
+        name=name,
+        encoder=_describe_encoder(captioner.encoder),
+        data=metrics.get("data", "its data set"),
+        training=_describe_training(metrics.get("refinement") or []),
+        words=len(captioner.vocabulary),
+        parameters=captioner.decoder.count_params() / 1e6,
+        beams=captioner.settings.num_beams,
+        split=metrics.get("split", "?"),
+        photos=metrics.get("num_photos", "?"),
+        rows=rows,
+    )
+
+
+def _describe_training(refinement: list[dict]) -> str:
+    """Returns how a decoder was trained: `refinement` has a row for each round, of which 0 is before the first."""
+    if not refinement or not max(refinement, key=lambda row: row["val_cider_d"])["round"]:
+        return "by likelihood"
+    return "by likelihood and then by the CIDEr-D of its own captions"
+
+
+def _describe_encoder(encoder: Encoder) -> str:
+    text = f"Encoder: `{encoder.name}`, frozen, regions from its layer `{encoder.regions_layer}`."
+    text += " Features are means over the photo and its mirror image." if encoder.mirrored else ""
+    description = encoder.weights_file and encoder.weights_file.with_name(config.ENCODER_FILE)
+    if not encoder.is_ours or not description or not description.is_file():
+        return text
+    facts = json.loads(description.read_text(encoding="utf-8"))
+    teacher = f"taught by `{facts['teacher']}`" if facts["teacher"] else "taught by captions alone"
+    # What it was taught on was not written down from the beginning.
+    pictures = (
+        f"{facts['train_photos']:,} train pictures of {' and '.join(facts['data'])}" if "data" in facts else "photos"
+    )
+    return (
+        f"{text}\n"
+        f"  It is this project's own: {facts['parameters'] / 1e6:.1f} million parameters, {teacher} on "
+        f"{facts['views']:,} views of\n  {pictures}; what that gave is in `{config.ENCODER_FILE}`."
+    )
+
+
+_CARD = """# Captioner `{name}`
+
+Describes a photo in one English sentence.
+
+- {encoder}
+- Decoder: an LSTM with additive attention, {parameters:.1f} million parameters, {words} words. Search: {beams} beams.
+- Training: on the train split of {data}, {training}.
+  Freely written validation captions decided by their CIDEr-D which weights were kept.
+
+| score on {split} ({photos} photos) | percent |
+|---|---|
+{rows}
+
+All that was measured is in `metrics.json`.
+
+## Limits
+- It knows what its training photos show. Flickr8k is mostly dogs, children, sport and outdoor scenes; of anything else
+  it guesses, and the guess reads as fluently as the truth.
+- It describes people by stereotype: it guesses gender and age from clothes, hair and activity.
+- Counts, colours and small things are often wrong. It reads no text and knows no names.
+- Do not use it where a wrong description can do harm. For alt text, read what it says before it is published.
+
+## Terms
+Flickr8k (Hodosh, Young and Hockenmaier, JAIR 47, 2013) is for non-commercial research and education; a captioner
+trained on it is best held to the same.
+"""

@@ -1,0 +1,144 @@
+"""A saved captioner: a folder with everything that captions need but the weights of a downloaded encoder.
+
+`artifacts/<name>/` holds `decoder.keras`, `vocabulary.json`, `config.json` (which encoder with which weights, how to
+search, how captions were cleaned), `metrics.json` (what was measured) and `README.md` (the model card). It is written
+beside its place and renamed, so nobody ever loads half of one. Nothing in it is pickled.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+import zipfile
+import zlib
+from pathlib import Path
+
+import keras
+
+from captioner import config, float16
+from captioner.artifacts import card, catalogue
+from captioner.config import Calibration
+from captioner.data import captions
+from captioner.data.vocabulary import Vocabulary
+from captioner.decoder.network import CaptionDecoder
+from captioner.encoders import compact
+from captioner.encoders.encoder import Encoder, load_encoder
+from captioner.inference import Captioner
+
+DECODER_FILE, VOCABULARY_FILE = "decoder.keras", "vocabulary.json"
+
+
+def save_captioner(captioner: Captioner, folder: str | Path, metrics: dict) -> Path:
+    """Saves a captioner, replacing one that is there.
+
+    Args:
+        captioner: The captioner, with its encoder.
+        folder: Where to, `artifacts/<name>`.
+        metrics: What was measured; see `captioner.scoring.evaluation.evaluate_captioner`.
+
+    Returns:
+        The folder.
+    """
+    folder = Path(folder)
+    new, old = (folder.with_name(f".{folder.name}.{state}") for state in ("new", "old"))
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    _without_optimizer(captioner.decoder).save(new / DECODER_FILE)
+    float16.halve_archive(new / DECODER_FILE)
+    if captioner.encoder.is_ours and captioner.encoder.weights_file:
+        shutil.copyfile(captioner.encoder.weights_file, new / compact.WEIGHTS_FILE)
+        description = captioner.encoder.weights_file.with_name(config.ENCODER_FILE)
+        if description.is_file():
+            shutil.copyfile(description, new / config.ENCODER_FILE)
+    captioner.vocabulary.save(new / VOCABULARY_FILE)
+    _write_json(new / catalogue.CONFIG_FILE, _describe(captioner))
+    _write_json(new / catalogue.METRICS_FILE, metrics)
+    (new / catalogue.CARD_FILE).write_text(card.write_card(captioner, folder.name, metrics), encoding="utf-8")
+    if folder.exists():
+        # Only now: a process killed between the two renames leaves the old captioner here alone.
+        shutil.rmtree(old, ignore_errors=True)
+        os.replace(folder, old)
+    os.replace(new, folder)
+    shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+def load_captioner(folder: str | Path, *, encoder: Encoder | None = None) -> Captioner:
+    """Loads a captioner and its encoder.
+
+    Args:
+        folder: Where it was saved.
+        encoder: The encoder, if it is loaded already.
+
+    Raises:
+        FileNotFoundError: If there is none, a file of it is missing, or the encoder's weights cannot be had.
+        ValueError: If a file is damaged, or the encoder has other weights than the captioner was trained on.
+    """
+    folder = Path(folder)
+    settings = catalogue.read_config(folder)
+    for name in (VOCABULARY_FILE, DECODER_FILE):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"The captioner at {folder} lacks {name}. Run model.ipynb again to make it anew.")
+    vocabulary = Vocabulary.load(folder / VOCABULARY_FILE)
+    try:
+        decoder = keras.saving.load_model(folder / DECODER_FILE, compile=False)
+        if not isinstance(decoder, CaptionDecoder):
+            raise TypeError(f"a {type(decoder).__name__} in place of a CaptionDecoder")
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(catalogue.damaged(folder / DECODER_FILE) + f" Received: {reason[:120]}") from None
+    if len(vocabulary) != decoder.sizes["vocabulary_size"]:
+        raise ValueError(
+            f"{VOCABULARY_FILE} and {DECODER_FILE} in {folder} do not belong together. Run model.ipynb again. "
+            f"Received: {len(vocabulary)} words for {decoder.sizes['vocabulary_size']}."
+        )
+    wanted = settings["encoder"]
+    if encoder is None:
+        own = folder / compact.WEIGHTS_FILE
+        weights = own if own.is_file() else "imagenet"
+        encoder = load_encoder(
+            wanted["name"], regions_layer=wanted["regions_layer"], weights=weights, mirrored=wanted["mirrored"]
+        )
+    _check_encoder(encoder, wanted, folder)
+    # Captioners saved before there was that rule were scored without it.
+    decoding = config.DecodingConfig(**{"no_repeat": 0} | settings["decoding"])
+    calibration = settings.get("calibration")
+    return Captioner(
+        decoder,
+        vocabulary,
+        encoder,
+        name=folder.name,
+        settings=decoding,
+        calibration=None if calibration is None else Calibration(**calibration),
+    )
+
+
+def _without_optimizer(decoder: CaptionDecoder) -> CaptionDecoder:
+    """Returns a copy that was never compiled: the optimizer's state would triple the file."""
+    copy = CaptionDecoder.from_config(decoder.get_config())
+    copy.set_weights(decoder.get_weights())
+    return copy
+
+
+def _check_encoder(encoder: Encoder, wanted: dict, folder: Path) -> None:
+    for key in catalogue.ENCODER_KEYS:
+        if getattr(encoder, key) != wanted[key]:
+            raise ValueError(
+                f"The captioner at {folder} was trained on features of another encoder, so its captions would be "
+                f"nonsense: {key} {wanted[key]!r} is expected. Received: {key}={getattr(encoder, key)!r}"
+            )
+
+
+def _describe(captioner: Captioner) -> dict:
+    return {
+        "format": catalogue.FORMAT,
+        "cleaning_version": captions.CLEANING_VERSION,
+        "encoder": {key: getattr(captioner.encoder, key) for key in catalogue.ENCODER_KEYS},
+        "decoder": captioner.decoder.sizes | dataclasses.asdict(captioner.decoder.settings),
+        "decoding": dataclasses.asdict(captioner.settings),
+        "calibration": dataclasses.asdict(captioner.calibration) if captioner.calibration else None,
+    }
+
+
+def _write_json(path: Path, content: dict) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,216 @@
+"""What can be said on the command line: the options of every command, their defaults and what is wrong usage."""
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from captioner import config, output
+
+_SPLIT_CHOICES = ("validation", "test")
+_CAPTION_EXAMPLES = """\
+examples:
+  python -m captioner caption dog.jpg
+      shows a caption
+  python -m captioner caption holiday/ --alternatives 2
+      shows three captions of each photo in the folder and the folders in it
+  python -m captioner caption holiday/ --format csv --output captions.csv
+      writes a table row by row, so that all but the last few rows are there when
+      you press Ctrl-C or the process is killed
+  python -m captioner caption holiday/ --format csv --output captions.csv --resume
+      goes on after the rows in the file, and tries again what could not be read
+
+formats:
+  text   a line for each photo, to read
+  csv    a table for a spreadsheet: photo, caption, alternative_1, ...
+  jsonl  a JSON object on each line: photo, caption, log_prob, alternatives;
+         for long runs, since it can be resumed like csv
+  json   the same objects as one array, in the file only when the run has ended
+
+exit codes: 0 every photo has a caption, 1 some have none (they are listed at the
+end) or nothing could be done, 2 wrong usage, 130 stopped by Ctrl-C"""
+
+
+def parse_arguments(arguments: Sequence[str] | None, commands: Mapping[str, Callable]) -> argparse.Namespace:
+    """Returns the options of a command line, with the function to call with them as `run`.
+
+    Args:
+        arguments: The words after `python -m captioner`; `None` for those of this process.
+        commands: The function of each command; its docstring is the command's help.
+
+    Raises:
+        SystemExit: With 2 for wrong usage, which has been explained, and with 0 for `--help`.
+    """
+    parser = _build_parser(commands)
+    options = parser.parse_args(arguments)
+    if options.run is None:
+        parser.print_help(sys.stderr)
+        parser.exit(2)
+    options.check(options)
+    return options
+
+
+def _build_parser(runs: Mapping[str, Callable]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m captioner",
+        description="Caption photos; train and score captioners.",
+        epilog="python -m captioner COMMAND --help tells more of a command.",
+    )
+    parser.set_defaults(run=None)
+    commands = parser.add_subparsers(metavar="COMMAND")
+
+    def add_command(name: str, **options) -> argparse.ArgumentParser:
+        doc = runs[name].__doc__
+        command = commands.add_parser(name, help=doc.rstrip("."), description=doc, **options)
+        command.set_defaults(run=runs[name], check=lambda _: None)
+        return command
+
+    _add_caption_options(
+        add_command("caption", epilog=_CAPTION_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    )
+
+    evaluate = add_command("evaluate")
+    _add_search_options(evaluate)
+    _add_split_options(evaluate)
+
+    score = add_command("score")
+    score.add_argument(
+        "captions", type=Path, metavar="CAPTIONS.json", help="image id -> caption, or a report of evaluate"
+    )
+    _add_split_options(score)
+
+    extract = add_command("extract")
+    _add_data_option(extract)
+    _add_encoder_options(extract)
+    extract.add_argument("--regions-layer", metavar="LAYER", help="VGG16 also has block5_conv3")
+    extract.add_argument("--splits", nargs="+", choices=config.SPLITS, default=list(config.SPLITS), help="default: all")
+
+    train = add_command("train")
+    _add_data_option(train)
+    _add_encoder_options(train)
+    train.add_argument("--name", help="name in artifacts/ (default: the encoder's, and that of other data)")
+    train.add_argument("--epochs", type=_positive, metavar="N", help="default: what suits the number of captions")
+    train.add_argument("--seed", type=_not_negative, default=config.TrainingConfig.seed, metavar="N")
+    train.add_argument("--attend-to", choices=("regions", "slots"), default=config.DecoderConfig.attend_to)
+    train.add_argument("--attention", choices=("inside", "after"), default=config.DecoderConfig.attention)
+
+    distill = add_command("distill")
+    _add_data_option(distill)
+    distill.add_argument("--teacher", default="mobilenet_v2", help="encoder to learn from (default: mobilenet_v2)")
+    distill.add_argument(
+        "--without-teacher",
+        action="store_true",
+        help="learn from the captions' words alone, for comparison; the teacher judges all the same",
+    )
+    distill.add_argument(
+        "--drawings", type=_not_negative, default=2000, metavar="N", help="drawn pictures besides (default: 2000)"
+    )
+    distill.add_argument(
+        "--batch-size", type=_positive, metavar="N", help="views in a step (default: 64; 256 suits a GPU)"
+    )
+    distill.add_argument("--views", type=_positive, metavar="N", help="views in all (default: 500,000)")
+    distill.add_argument("--seed", type=_not_negative, default=0, metavar="N")
+    distill.add_argument(
+        "--work", type=Path, default=config.DATA_DIR / "distillation", metavar="DIR", help="checkpoints"
+    )
+    distill.add_argument(
+        "--output",
+        type=Path,
+        default=config.ARTIFACTS_DIR / "compact",
+        metavar="DIR",
+        help="default: artifacts/compact",
+    )
+
+    download = add_command("download")
+    download.add_argument("--folder", type=Path, metavar="DIR", help="default: data/flickr8k")
+    return parser
+
+
+def _add_caption_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="photos, or folders of photos")
+    _add_search_options(command)
+    command.add_argument(
+        "--length-penalty",
+        type=_not_negative_number,
+        metavar="X",
+        help="0 favours short captions, 2 long ones (default: the captioner's, mostly 1.5)",
+    )
+    command.add_argument(
+        "--alternatives", type=_not_negative, default=0, metavar="N", help="further captions of each photo (default: 0)"
+    )
+    command.add_argument("--format", choices=tuple(output.LAYOUTS), default="text", help="default: text")
+    command.add_argument(
+        "--bom",
+        action="store_true",
+        help="begin CSV with a byte order mark: Excel needs it to show names with accents (default: without)",
+    )
+    command.add_argument("--output", type=Path, metavar="FILE", help="write there (default: to the screen)")
+    command.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on after what FILE holds, csv or jsonl (default: a FILE that exists becomes FILE~)",
+    )
+
+    def check(options: argparse.Namespace) -> None:
+        if options.resume and (options.output is None or options.format not in output.RESUMABLE):
+            command.error("--resume needs --output FILE and --format csv or jsonl")
+        if options.bom and options.format != "csv":
+            command.error("--bom needs --format csv")
+
+    command.set_defaults(check=check)
+
+
+def _add_search_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--captioner", type=Path, metavar="DIR", help="folder of a captioner (default: the best in artifacts/)"
+    )
+    command.add_argument(
+        "--num-beams",
+        type=_positive,
+        metavar="N",
+        help="width of the search: more is slower, and seldom better beyond 5 (default: the captioner's, mostly 3)",
+    )
+
+
+def _add_encoder_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--encoder", default="auto", help="vgg16, mobilenet_v2, compact or auto (default)")
+    command.add_argument(
+        "--mirrored",
+        action=argparse.BooleanOptionalAction,
+        default=config.MIRRORED,
+        help="average what the encoder sees in a photo and in its mirror image (default: it does)",
+    )
+
+
+def _add_data_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--data", type=Path, metavar="DIR", help="data set (default: FLICKR8K_DIR, else data/flickr8k)"
+    )
+
+
+def _add_split_options(command: argparse.ArgumentParser) -> None:
+    _add_data_option(command)
+    command.add_argument("--split", choices=_SPLIT_CHOICES, required=True, help="the photos to score on")
+    command.add_argument("--output", type=Path, metavar="FILE", help="write the JSON there instead of to the screen")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, not {text!r}")
+    return int(text)
+
+
+def _not_negative(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 on, not {text!r}")
+    return int(text)
+
+
+def _not_negative_number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number from 0 on, not {text!r}")
+    return number

@@ -1,0 +1,117 @@
+"""Captions thousands of photo files: batch by batch, in their order, while threads read the photos that come next.
+
+No more than two batches of pixels are in memory, however many files there are. Legend: `S` side of a photo in pixels.
+"""
+
+import collections
+import concurrent.futures
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import numpy as np
+import tqdm
+
+from captioner.data import photos
+
+if TYPE_CHECKING:
+    from captioner.inference import Caption, Captioner
+
+# A photo of 250 megapixels takes 750 MB while it is decoded, so that a few threads are enough.
+_MAX_READERS = 4
+# Seconds between the lines of progress in a log.
+_LOG_SECONDS = 30
+
+
+def caption_paths(
+    captioner: "Captioner", paths: Sequence[Path], *, batch_size: int = 32, **search
+) -> Iterator[list[tuple[Path, "list[Caption] | Exception"]]]:
+    """Captions photo files; one that cannot be read gets its reason and stops no other.
+
+    Args:
+        captioner: The captioner.
+        paths: Photo files.
+        batch_size: Photos captioned together.
+        **search: As for `Captioner.caption_features`.
+
+    Yields:
+        Whenever a batch is done, its files in the order of `paths`, each with its captions, best first, or with the
+        error that says why it has none. A batch is `batch_size` photos that can be read, so that a run which leaves
+        out the first batches makes the same ones as a run from the start.
+    """
+    results, pixels = [], []
+    for path, loaded in _read_ahead(paths, captioner.encoder.image_size, batch_size):
+        results.append((path, loaded))
+        if isinstance(loaded, np.ndarray):
+            pixels.append(loaded)
+        if len(pixels) == batch_size:
+            yield _caption_batch(captioner, results, pixels, search)
+            results, pixels = [], []
+    if results:
+        yield _caption_batch(captioner, results, pixels, search)
+
+
+def show_progress(total: int, num_done: int = 0, *, stream: TextIO | None = None, hidden: bool = False) -> tqdm.tqdm:
+    """Returns a progress bar with rate and time left: one that moves on a terminal, a line now and then in a log.
+
+    Args:
+        total: How many photos there are.
+        num_done: How many of them were done before.
+        stream: Where to show it, by default standard error.
+        hidden: Whether to show nothing.
+    """
+    stream = stream or sys.stderr
+    shown = {"total": total, "initial": num_done, "unit": " photos", "disable": hidden}
+    if stream.isatty():
+        layout = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{rate_noinv_fmt}, {remaining} left]"
+        return tqdm.tqdm(file=stream, bar_format=layout, dynamic_ncols=True, **shown)
+    layout = "{n_fmt} of {total_fmt} photos, {rate_noinv_fmt}, {remaining} left"
+    seconds = {"delay": _LOG_SECONDS, "mininterval": _LOG_SECONDS, "maxinterval": _LOG_SECONDS, "miniters": 1}
+    return tqdm.tqdm(file=_LineByLine(stream), bar_format=layout, **seconds, **shown)
+
+
+def _caption_batch(captioner, results, pixels, search) -> list:
+    """Puts captions in the place of pixels."""
+    found = iter(captioner.caption_photos(np.stack(pixels), **search) if pixels else ())
+    return [(path, next(found) if isinstance(loaded, np.ndarray) else loaded) for path, loaded in results]
+
+
+def _read_ahead(
+    paths: Sequence[Path], image_size: int, num_ahead: int
+) -> Iterator[tuple[Path, "np.ndarray | Exception"]]:
+    """Yields each file with its pixels, uint8 `(S, S, 3)`, or its error, and has others read while it waits."""
+    pool = concurrent.futures.ThreadPoolExecutor(min(_MAX_READERS, os.cpu_count() or 1))
+    waiting = collections.deque()
+    try:
+        for path in paths:
+            waiting.append((path, pool.submit(_read, path, image_size)))
+            if len(waiting) > num_ahead:
+                path, future = waiting.popleft()
+                yield path, future.result()
+        for path, future in waiting:
+            yield path, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _read(path: Path, image_size: int) -> "np.ndarray | Exception":
+    try:
+        return photos.load_photo(path, image_size)
+    except (photos.PhotoError, OSError) as error:
+        return error
+
+
+class _LineByLine:
+    """A stream for a progress bar that turns each of its states into a line."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        if line := text.strip():
+            self._stream.write(f"{line}\n")
+
+    def flush(self) -> None:
+        self._stream.flush()

@@ -1,0 +1,153 @@
+"""The drawn data set: pictures and captions that the project makes itself, in Flickr8k's official layout.
+
+It is the real data of the tests, and the notebook's where Flickr8k is not at hand. Scores on it say nothing
+about photos. Its validation and test splits show combinations of colour and noun that train never shows, and
+`scenes.json` keeps what each picture shows, so it can be counted how many of those a captioner names right.
+No TensorFlow here.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from captioner import config
+from captioner.data import datasets
+from captioner.data.drawings import captions as scene_captions
+from captioner.data.drawings import pictures as scene_pictures
+from captioner.data.drawings import scenes
+
+SCENES_FILE = "scenes.json"
+DEFAULT_FOLDER = config.DATA_DIR / "drawings"
+# Raise this whenever the same seed gives other pictures or captions: older folders are then drawn anew.
+DRAWING_VERSION = 2
+
+
+def draw_dataset(folder: str | Path | None = None, *, num_photos: int = 500, seed: int = 0) -> Path:
+    """Draws the data set, unless the folder holds it already; takes some seconds.
+
+    Args:
+        folder: Where to, by default `data/drawings`. An older drawn data set there is replaced, nothing else.
+        num_photos: How many pictures, at least 10; 72 % are train, 14 % validation and 14 % test.
+        seed: The same seed and number give the same bytes.
+
+    Returns:
+        The folder, for `datasets.read_dataset`.
+
+    Raises:
+        FileExistsError: If the folder holds something else.
+        ValueError: If there are too few photos to have three splits.
+    """
+    folder = Path(folder or DEFAULT_FOLDER)
+    made_from = {"version": DRAWING_VERSION, "num_photos": num_photos, "seed": seed}
+    if folder.exists() and any(folder.iterdir()):
+        if not is_drawn(folder):
+            raise FileExistsError(
+                f"{folder} holds something other than a drawn data set, and would be lost. Name a new folder."
+            )
+        if _read_json(folder)["made_from"] == made_from:
+            return folder
+    planned = scenes.plan_scenes(num_photos, seed)
+    new, old = (folder.with_name(f".{folder.name}.{state}") for state in ("new", "old"))
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    _write_folder(new, planned, made_from)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(new, folder)
+    shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+def is_drawn(folder: str | Path) -> bool:
+    """Says whether a folder holds a drawn data set."""
+    return (Path(folder) / SCENES_FILE).is_file()
+
+
+def read_scenes(folder: str | Path | None = None) -> dict[str, scenes.Scene]:
+    """Returns image id -> what the picture shows.
+
+    Raises:
+        FileNotFoundError: If the folder holds no drawn data set.
+        ValueError: If its `scenes.json` is damaged.
+    """
+    folder = Path(folder or DEFAULT_FOLDER)
+    if not is_drawn(folder):
+        raise FileNotFoundError(f"{folder} holds no drawn data set: {SCENES_FILE} is missing. Draw it first.")
+    listed = _read_json(folder)["scenes"]
+    made = (scenes.Scene(**s | {"groups": tuple(scenes.Group(**g) for g in s["groups"])}) for s in listed)
+    return {scene.image_id: scene for scene in made}
+
+
+def names_right(caption: str, scene: scenes.Scene) -> bool:
+    """Says whether a caption names exactly what the scene shows: every combination in it, and no other.
+
+    What counts as naming is said at `scene_captions.named_combinations`: a colour right before a noun, either
+    by any word that the captions use for it. How many there are, their sizes and places are not looked at.
+
+    Args:
+        caption: A caption, raw or cleaned.
+        scene: What the picture shows.
+    """
+    return scene_captions.named_combinations(caption) == scene.combinations
+
+
+def count_held_out(caption: str, scene: scenes.Scene) -> tuple[int, int]:
+    """Counts the held-out combinations of a scene: how many the caption names, and how many there are.
+
+    Summed over a split, right / all is the share of unseen combinations that a captioner puts together. A
+    wrong combination beside a right one takes nothing away here; `names_right` is the stricter measure.
+
+    Args:
+        caption: A caption, raw or cleaned.
+        scene: What the picture shows.
+    """
+    held_out = scene.combinations & set(scenes.held_out_combinations(scene.split))
+    return len(held_out & scene_captions.named_combinations(caption)), len(held_out)
+
+
+def score_held_out(captions: Mapping[str, str], folder: str | Path | None = None) -> dict[str, int | float]:
+    """Returns how many held-out combinations captions name: `shown`, `named` and the share `named_percent`.
+
+    Args:
+        captions: Image id -> caption, of one split or several.
+        folder: The drawn data set they belong to.
+    """
+    known = read_scenes(folder)
+    counts = [count_held_out(caption, known[image_id]) for image_id, caption in captions.items()]
+    named, shown = (sum(column) for column in zip(*counts, strict=True))
+    return {"shown": shown, "named": named, "named_percent": 100 * named / max(shown, 1)}
+
+
+def _write_folder(folder: Path, planned: list[scenes.Scene], made_from: dict) -> None:
+    image_dir = folder / datasets.IMAGE_FOLDERS[0]
+    image_dir.mkdir(parents=True)
+    lines = []
+    for scene in planned:
+        picture = scene_pictures.draw_scene(scene, made_from["seed"])
+        # Full chroma resolution, since colours are what is to be learnt.
+        picture.save(image_dir / scene.image_id, quality=90, subsampling=0)
+        texts = scene_captions.write_captions(scene, made_from["seed"])
+        lines += [f"{scene.image_id}#{number}\t{text}" for number, text in enumerate(texts)]
+    _write_lines(folder / datasets.TOKEN_FILE, lines)
+    for split, name in datasets.SPLIT_FILES.items():
+        _write_lines(folder / name, [scene.image_id for scene in planned if scene.split == split])
+    content = {"made_from": made_from, "scenes": [dataclasses.asdict(scene) for scene in planned]}
+    _write_lines(folder / SCENES_FILE, [json.dumps(content, indent=1)])
+
+
+def _write_lines(path: Path, lines: list[str]) -> None:
+    """Writes text with the same bytes on every system."""
+    path.write_bytes("".join(f"{line}\n" for line in lines).encode())
+
+
+def _read_json(folder: Path) -> dict:
+    try:
+        content = json.loads((folder / SCENES_FILE).read_text(encoding="utf-8"))
+        return {"made_from": content["made_from"], "scenes": content["scenes"]}
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+        raise ValueError(
+            f"{folder / SCENES_FILE} is damaged. Delete the folder {folder} and draw the data set again."
+        ) from None

@@ -1,0 +1,60 @@
+"""Additive attention (Bahdanau et al., 2015): where the decoder looks before each word.
+
+Legend: `B` batch, `T` caption length, `U` LSTM units, `A` attention size, `M` memory size, `S` memory tokens.
+
+References:
+    D. Bahdanau, K. Cho, Y. Bengio, "Neural Machine Translation by Jointly Learning to Align and Translate", 2015.
+    https://arxiv.org/abs/1409.0473
+"""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("captioner")
+class AdditiveAttention(keras.layers.Layer):
+    """Bahdanau's attention with keys computed once per photo.
+
+    Args:
+        units: Size `A` of the space in which query and keys are compared.
+    """
+
+    def __init__(self, units: int, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.query_projection = keras.layers.Dense(units, name="query")
+        self.key_projection = keras.layers.Dense(units, use_bias=False, name="key")
+        self.scorer = keras.layers.Dense(1, use_bias=False, name="score")
+
+    def build(self, query_shape, memory_shape):
+        self.query_projection.build(query_shape)
+        self.key_projection.build(memory_shape)
+        self.scorer.build((*memory_shape[:-1], self.units))
+
+    def project_keys(self, memory):
+        """Returns the keys `(B, S, A)` of a memory `(B, S, M)`."""
+        return self.key_projection(memory)
+
+    def call(self, query, memory, keys):
+        """Attends to the memory.
+
+        Args:
+            query: `(B, U)`, or `(B, T, U)` for all steps at once.
+            memory: `(B, S, M)`.
+            keys: `(B, S, A)`, from `project_keys`.
+
+        Returns:
+            The context `(B, M)` or `(B, T, M)`, and attention scores `(B, S)` or `(B, T, S)` that sum to 1 over `S`.
+        """
+        query = ops.expand_dims(self.query_projection(query), -2)  # (B, 1, A) or (B, T, 1, A)
+        if len(query.shape) == 4:
+            keys = ops.expand_dims(keys, 1)  # (B, 1, S, A)
+        energies = ops.squeeze(self.scorer(ops.tanh(query + keys)), -1)  # (B, S) or (B, T, S)
+        attention_scores = ops.softmax(energies, axis=-1)
+        if len(query.shape) == 4:
+            return ops.matmul(attention_scores, memory), attention_scores
+        context = ops.squeeze(ops.matmul(ops.expand_dims(attention_scores, 1), memory), 1)  # (B, M)
+        return context, attention_scores
+
+    def get_config(self):
+        return super().get_config() | {"units": self.units}

@@ -1,0 +1,161 @@
+"""Captions and features as batches for training.
+
+Batches hold captions of like length, so little of a batch is padding. Legend: `B` batch, `T` caption length, `P` pooled
+size, `R` regions, `D` region depth.
+"""
+
+import functools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from captioner import config
+from captioner.data.vocabulary import Vocabulary
+from captioner.encoders.crops import name_crop, photo_of
+from captioner.encoders.features import FeatureStore
+
+# Captions are shuffled, cut into pools of this many batches and sorted by length within each.
+_POOL_BATCHES = 20
+
+
+class PhotoViews:
+    """Features of photos: of the whole, or of one of their crops in its place.
+
+    Args:
+        image_ids: The photos, which may repeat.
+        features: Their features.
+        crops: Features of crops of the same photos, see `captioner.encoders.crops.extract_crops`.
+        crop_share: How often a crop takes the place of the whole photo.
+    """
+
+    def __init__(
+        self,
+        image_ids: Sequence[str],
+        features: FeatureStore,
+        crops: FeatureStore | None = None,
+        crop_share: float = config.TrainingConfig.crop_share,
+    ):
+        self._features, self._rows = features, features.row_numbers(image_ids)
+        self._crops, self._crop_share = crops, crop_share
+        self._crop_rows = None if crops is None else _find_crops(crops, image_ids)  # (photos, crops of a photo)
+
+    def take(self, indices: np.ndarray, random: np.random.Generator) -> dict[str, np.ndarray]:
+        """Returns float16 `pooled` `(B, P)` and `regions` `(B, R, D)` of the photos at `indices` `(B,)`."""
+        rows = self._rows[indices]
+        views = {"pooled": self._features.pooled[rows], "regions": self._features.regions[rows]}
+        if self._crop_rows is not None:
+            cropped = np.flatnonzero(random.random(len(indices)) < self._crop_share)
+            choices = self._crop_rows[indices[cropped]]  # (cropped, crops of a photo)
+            rows = choices[np.arange(len(cropped)), random.integers(choices.shape[1], size=len(cropped))]
+            views["pooled"][cropped] = self._crops.pooled[rows]
+            views["regions"][cropped] = self._crops.regions[rows]
+        return views
+
+
+class CaptionBatches:
+    """Endless batches of captions with their photos' features, in an order that seed and epoch alone decide.
+
+    Args:
+        captions: Pairs of image id and cleaned caption.
+        features: Features of those photos.
+        vocabulary: Words to ids.
+        batch_size: `B`.
+        max_length: Longer captions lose their tail, and with it the end marker.
+        seed: Decides the order.
+        crops: Features of crops of the same photos, see `captioner.encoders.crops.extract_crops`.
+        crop_share: Share of the captions that come with one of the crops of their photo instead of the whole, anew in
+            each epoch.
+    """
+
+    def __init__(
+        self,
+        captions: Sequence[tuple[str, str]],
+        features: FeatureStore,
+        vocabulary: Vocabulary,
+        *,
+        batch_size: int = config.TrainingConfig.batch_size,
+        max_length: int = config.TrainingConfig.max_length,
+        seed: int = 0,
+        crops: FeatureStore | None = None,
+        crop_share: float = config.TrainingConfig.crop_share,
+    ):
+        if not captions:
+            raise ValueError("There are no captions to train on. Received: captions=[]")
+        self._features, self.batch_size, self._seed = features, batch_size, seed
+        self._views = PhotoViews([image_id for image_id, _ in captions], features, crops, crop_share)
+        self._tokens = [
+            np.array([vocabulary.start_id, *vocabulary.encode(text), vocabulary.end_id][: max_length + 1], np.int32)
+            for _, text in captions
+        ]
+        self._lengths = np.array([len(tokens) - 1 for tokens in self._tokens])
+
+    @property
+    def num_batches(self) -> int:
+        """Batches of one epoch; the last may be smaller."""
+        return -(-len(self._tokens) // self.batch_size)
+
+    def epoch(self, number: int, *, shuffle: bool = True) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
+        """Yields the batches of one epoch.
+
+        Yields:
+            `{"pooled": (B, P), "regions": (B, R, D), "input_ids": (B, T)}` and `target_ids` `(B, T)`; features are
+            float16, ids int32, right-padded, targets shifted by one.
+        """
+        random = np.random.default_rng([self._seed, number, 1])
+        for indices in self._order(number, shuffle):
+            yield self._batch(indices, random)
+
+    def dataset(self, first_epoch: int = 0) -> tf.data.Dataset:
+        """Returns the batches of all epochs from `first_epoch` on, read ahead of the training."""
+
+        def endless():
+            number = first_epoch
+            while True:
+                yield from self.epoch(number)
+                number += 1
+
+        return tf.data.Dataset.from_generator(endless, output_signature=self._signature()).prefetch(4)
+
+    def validation_dataset(self) -> tf.data.Dataset:
+        """Returns one pass in a fixed order."""
+        fixed = functools.partial(self.epoch, 0, shuffle=False)
+        return tf.data.Dataset.from_generator(fixed, output_signature=self._signature()).prefetch(4)
+
+    def _order(self, number: int, shuffle: bool) -> list[np.ndarray]:
+        size = self.batch_size
+        if not shuffle:
+            order = np.argsort(self._lengths, kind="stable")
+            return [order[i : i + size] for i in range(0, len(order), size)]
+        random = np.random.default_rng([self._seed, number])
+        shuffled = random.permutation(len(self._tokens))
+        batches = []
+        for start in range(0, len(shuffled), size * _POOL_BATCHES):
+            pool = shuffled[start : start + size * _POOL_BATCHES]
+            pool = pool[np.argsort(self._lengths[pool], kind="stable")]
+            batches += [pool[i : i + size] for i in range(0, len(pool), size)]
+        return [batches[i] for i in random.permutation(len(batches))]
+
+    def _batch(self, indices: np.ndarray, random: np.random.Generator):
+        ids = np.full((len(indices), self._lengths[indices].max() + 1), Vocabulary.pad_id, np.int32)
+        for row, index in enumerate(indices):
+            ids[row, : len(self._tokens[index])] = self._tokens[index]
+        # The end marker is a target only; as an input it would start a word that is never scored.
+        input_ids = np.where(ids[:, :-1] == Vocabulary.end_id, Vocabulary.pad_id, ids[:, :-1])
+        views = self._views.take(indices, random)
+        return views | {"input_ids": input_ids}, ids[:, 1:]
+
+    def _signature(self):
+        def spec(array):
+            return tf.TensorSpec((None, *array.shape[1:]), tf.as_dtype(array.dtype))
+
+        ids = tf.TensorSpec((None, None), tf.int32)
+        views = {"pooled": spec(self._features.pooled), "regions": spec(self._features.regions)}
+        return views | {"input_ids": ids}, ids
+
+
+def _find_crops(crops: FeatureStore, image_ids: Sequence[str]) -> np.ndarray:
+    """Returns the rows of the crops of each photo, `(len(image_ids), crops of a photo)`."""
+    count = len(crops.image_ids) // len(set(map(photo_of, crops.image_ids)))
+    rows = crops.row_numbers([name_crop(image_id, number) for image_id in image_ids for number in range(count)])
+    return rows.reshape(-1, count)

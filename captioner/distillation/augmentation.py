@@ -1,0 +1,82 @@
+"""Views of photos without end: parts of them, mirrored, in other colours, blended with one another.
+
+What is drawn at random is NumPy's, what is done to pixels is `keras.ops`, so that it runs where the training does.
+Legend: `B` batch, `S` side of a photo and `V` side of a view in pixels, `W` words.
+
+References:
+    L. Beyer et al., "Knowledge distillation: A good teacher is patient and consistent", 2022 (teacher and student
+    see the same view, blended photos among them). https://arxiv.org/abs/2106.05237
+    H. Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018. https://arxiv.org/abs/1710.09412
+"""
+
+import numpy as np
+from keras import ops
+
+from captioner import config
+from captioner.data.photos import draw_boxes
+
+
+def draw_views(rng: np.random.Generator, count: int, options: config.ViewsConfig) -> dict[str, np.ndarray]:
+    """Draws how `count` photos are to be seen.
+
+    Args:
+        rng: Source of randomness.
+        count: Number of views `B`.
+        options: How views differ.
+
+    Returns:
+        All float32: `boxes` `(B, 4)`, top, left, bottom, right in shares of the sides, left beyond right for the half
+        that is mirrored; `factors` `(B, 3)` for saturation, contrast and brightness; `shares` `(B,)`, how much of a
+        blend is the view itself.
+    """
+    boxes = draw_boxes(rng, (count,), min_side=options.min_side, max_side=1.0)
+    factors = rng.uniform(1 - options.color_jitter, 1 + options.color_jitter, (count, 3))
+    shares = np.where(rng.random(count) < options.blended, rng.uniform(0.5, 1.0, count), 1.0)
+    drawn = {"boxes": boxes, "factors": factors, "shares": shares}
+    return {name: values.astype(np.float32) for name, values in drawn.items()}
+
+
+def cut_boxes(photos, boxes, size: int):
+    """Cuts a box out of each photo and resamples it bilinearly, with antialiasing, as Pillow does.
+
+    Both directions are matrix products, which every backend does fast and a GPU fastest.
+
+    Args:
+        photos: `(B, S, S, C)`, float32.
+        boxes: `(B, 4)`, as from `draw_views`.
+        size: Side `V` of the result.
+
+    Returns:
+        float32 `(B, V, V, C)`.
+    """
+    side, channels = photos.shape[1], photos.shape[3]
+    rows = _sampling_weights(boxes[:, 0], boxes[:, 2], side, size)
+    columns = _sampling_weights(boxes[:, 1], boxes[:, 3], side, size)
+    cut = ops.reshape(ops.matmul(rows, ops.reshape(photos, (-1, side, side * channels))), (-1, size, side, channels))
+    return ops.einsum("bvs,busc->buvc", columns, cut)
+
+
+def jitter_colors(pixels, factors):
+    """Changes saturation, contrast and brightness of pixels `(B, V, V, 3)` by factors `(B, 3)`; stays in 0..255."""
+    saturation, contrast, brightness = (ops.reshape(factors[:, i], (-1, 1, 1, 1)) for i in range(3))
+    grey = ops.mean(pixels, axis=-1, keepdims=True)
+    level = ops.mean(grey, axis=(1, 2), keepdims=True)
+    pixels = grey + saturation * (pixels - grey)
+    return ops.clip((level + contrast * (pixels - level)) * brightness, 0.0, 255.0)
+
+
+def blend(values, shares):
+    """Blends each of `values` `(B, ...)` with the one before it in the batch; it keeps its share, of `(B,)`."""
+    shares = ops.reshape(shares, (-1, *(1,) * (len(values.shape) - 1)))
+    return shares * values + (1 - shares) * ops.roll(values, 1, axis=0)
+
+
+def _sampling_weights(first, last, side: int, size: int):
+    """Returns `(B, V, S)`: how much each of `S` pixels gives to each of `V`, from shares `first` to `last` `(B,)`."""
+    first, length = ops.expand_dims(first, -1), ops.expand_dims(last - first, -1)  # (B, 1)
+    centres = first + length * (np.arange(size, dtype=np.float32) + 0.5) / size  # (B, V)
+    # Where a view is smaller than what it shows, each of its pixels is a mean over more of the photo's.
+    reach = ops.expand_dims(ops.maximum(ops.abs(length) * side / size, 1.0), -1)
+    places = np.arange(side, dtype=np.float32) + 0.5
+    weights = ops.relu(1 - ops.abs(ops.expand_dims(centres * side, -1) - places) / reach)
+    return weights / ops.sum(weights, axis=-1, keepdims=True)

@@ -1,0 +1,129 @@
+"""Image encoders: a frozen network that turns a photo into what the decoder attends to.
+
+An encoder gives two views of a photo in one pass: `pooled`, one vector of the whole, and `regions`, one vector
+for each cell of a grid, row by row from the top left. Legend: `B` batch, `S` side of the photo in pixels,
+`P` pooled size, `R` regions, `D` region depth.
+"""
+
+import hashlib
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from captioner.encoders import specs
+from captioner.encoders.weights import find_weights, load_network
+
+
+class Encoder:
+    """A frozen network with a `pooled` and a `regions` output. Make one with `load_encoder`.
+
+    Attributes:
+        name: Key in `networks.ENCODERS`.
+        regions_layer: Name of the layer that gives the regions.
+        image_size: Side `S` of the photos it takes.
+        pooled_size, num_regions, region_size: `P`, `R` and `D`.
+        fingerprint: Digest of the weights; equal weights give equal fingerprints, whatever file they came from.
+        mirrored: Whether features are means over the photo and its mirror image, whose grid is turned back.
+        weights_file: Where the weights came from; `None` for random ones.
+        is_ours: Whether the weights are the project's own, so that a captioner carries them with it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: keras.Model,
+        regions_layer: str,
+        weights_file: Path | None = None,
+        *,
+        mirrored: bool = False,
+    ):
+        spec = specs.ENCODERS[name]
+        self.name = name
+        self.regions_layer = regions_layer
+        self.weights_file = weights_file
+        self.mirrored = mirrored
+        self.is_ours = spec.shipped is not None
+        self.image_size = network.input.shape[1]
+        self.fingerprint = _fingerprint(network)
+        self.model = specs.cut_network(name, network, regions_layer)
+        self.pooled_size = self.model.output["pooled"].shape[-1]
+        self.num_regions, self.region_size = self.model.output["regions"].shape[1:]
+        side = self.image_size
+        self._compiled = tf.function(self._encode, input_signature=[tf.TensorSpec((None, side, side, 3), tf.uint8)])
+
+    def encode(self, photos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Encodes a batch of photos.
+
+        Args:
+            photos: RGB, uint8, `(B, S, S, 3)`, as `captioner.data.photos.load_photo` gives them.
+
+        Returns:
+            `pooled` `(B, P)` and `regions` `(B, R, D)`, float32.
+
+        Raises:
+            ValueError: If the photos have another shape or dtype.
+        """
+        shape = (self.image_size, self.image_size, 3)
+        if photos.dtype != np.uint8 or photos.shape[1:] != shape:
+            raise ValueError(
+                f"{self.name} takes uint8 photos of shape (B, {shape[0]}, {shape[1]}, 3). "
+                f"Received: dtype={photos.dtype}, shape={photos.shape}"
+            )
+        views = self._compiled(photos)
+        pooled, regions = views["pooled"].numpy(), views["regions"].numpy()
+        if self.mirrored:
+            # One after the other: both at once would double the memory that VGG16 needs.
+            views = self._compiled(photos[:, :, ::-1])
+            pooled = (pooled + views["pooled"].numpy()) / 2
+            regions = (regions + _turn_back(views["regions"].numpy())) / 2
+        return pooled, regions
+
+    def _encode(self, photos):
+        pixels = specs.ENCODERS[self.name].preprocess(tf.cast(photos, "float32"))
+        return self.model(pixels, training=False)
+
+
+def load_encoder(
+    name: str,
+    *,
+    regions_layer: str | None = None,
+    weights: str | Path | None = "imagenet",
+    mirrored: bool = False,
+) -> Encoder:
+    """Builds an encoder with its trained weights.
+
+    Args:
+        name: One of `networks.ENCODERS`.
+        regions_layer: Layer that gives the regions, by default the encoder's first; VGG16 also has
+            `"block5_conv3"`, a 14x14 grid for finer attention at four times the cache.
+        weights: `"imagenet"` looks in the folder `CAPTIONER_WEIGHTS`, in Keras' cache, and downloads; a path names
+            the file; `None` leaves the weights random, for tests.
+        mirrored: Whether features are means over the photo and its mirror image.
+
+    Raises:
+        ValueError: If name or layer are unknown, or the file does not hold this network's weights.
+        FileNotFoundError: If no weights can be had; the message says what was tried and what to do.
+    """
+    spec = specs.find_spec(name)
+    regions_layer = regions_layer or spec.regions_layers[0]
+    if regions_layer not in spec.regions_layers:
+        raise ValueError(f"regions_layer of {name} must be one of {spec.regions_layers}. Received: {regions_layer!r}")
+    if weights is None:
+        return Encoder(name, spec.build(), regions_layer, mirrored=mirrored)
+    path = find_weights(name, None if weights == "imagenet" else weights)
+    return Encoder(name, load_network(name, path), regions_layer, path, mirrored=mirrored)
+
+
+def _turn_back(regions: np.ndarray) -> np.ndarray:
+    """Turns the grids `(B, R, D)` of mirror images to lie as the photos do."""
+    side = round(regions.shape[1] ** 0.5)
+    return regions.reshape(-1, side, side, regions.shape[-1])[:, :, ::-1].reshape(regions.shape)
+
+
+def _fingerprint(network: keras.Model) -> str:
+    digest = hashlib.sha256()
+    for variable in network.weights:
+        digest.update(np.ascontiguousarray(variable.numpy()))
+    return digest.hexdigest()[:16]

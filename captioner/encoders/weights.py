@@ -1,0 +1,147 @@
+"""Where the weights of encoders come from: a file, the project, Keras' cache or its release. Keras alone."""
+
+import os
+import socket
+import tempfile
+from pathlib import Path
+
+import h5py
+import keras
+
+from captioner.encoders import compact, specs
+
+WEIGHTS_VARIABLE = "CAPTIONER_WEIGHTS"
+# Seconds without a byte before a download is given up; Keras alone would wait for ever.
+_TIMEOUT_SECONDS = 30
+# What "auto" tries: the encoder of record, then the one that needs no download.
+AUTO = ("vgg16", "compact")
+
+
+def load_network(name: str, path: Path) -> keras.Model:
+    """Builds the whole network of an encoder, to its last layer, with the weights of a file.
+
+    Raises:
+        ValueError: If the file does not hold this network's weights.
+    """
+    # Captioners keep the shape of the compact encoder that they were trained on.
+    network = (
+        compact.build_network(compact.read_architecture(path.parent))
+        if name == "compact"
+        else specs.ENCODERS[name].build()
+    )
+    try:
+        _load_weights(network, path)
+    # What h5py and Keras raise on files that are cut short, of another network, or no HDF5 at all.
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ValueError(
+            f"{path} does not hold the weights of {name}. Remove it, so that it is fetched again, or put the "
+            f"right file there. Received: {str(error).splitlines()[0][:120]}"
+        ) from None
+    return network
+
+
+def find_weights(name: str, path: str | Path | None = None) -> Path:
+    """Returns the file with an encoder's weights: given, shipped, in `CAPTIONER_WEIGHTS`, or Keras' own.
+
+    Args:
+        name: One of `ENCODERS`.
+        path: The file itself, or a folder that holds `<name>_imagenet.weights.h5`.
+
+    Raises:
+        FileNotFoundError: If it is in none of these places and cannot be downloaded.
+    """
+    file_name = f"{name}_imagenet.weights.h5"
+    if path is not None:
+        file = Path(path) / file_name if Path(path).is_dir() else Path(path)
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"No weights of {name} at {file}. Name the file, or a folder that holds {file_name}."
+            )
+        return file
+    shipped = specs.ENCODERS[name].shipped
+    if shipped:
+        if not shipped.is_file():
+            raise FileNotFoundError(
+                f"The weights of {name} are not at {shipped}. Train them: python -m captioner distill."
+            )
+        return shipped
+    folder = os.environ.get(WEIGHTS_VARIABLE)
+    ours = Path(folder).expanduser() / file_name if folder else None
+    url = specs.ENCODERS[name].url
+    caches = _keras_caches()
+    for file in [ours, *(cache / Path(url).name for cache in caches)]:
+        if file and file.is_file():
+            return file
+    try:
+        return _download(url, specs.ENCODERS[name].md5)
+    # Keras raises a bare Exception for a failed download.
+    except Exception as error:
+        reason = str(error).rpartition(" -- ")[2] or type(error).__name__
+        raise FileNotFoundError(
+            f"The ImageNet weights of {name} cannot be had. Tried: {WEIGHTS_VARIABLE} ({ours or 'not set'}), "
+            f"Keras' cache ({caches[0]}), and the download ({reason}). Put {Path(url).name} from {url} into "
+            f"{caches[0]}, or name it {file_name} in a folder and set {WEIGHTS_VARIABLE} to that folder. Meanwhile the "
+            f"encoder compact is there, which needs no download."
+        ) from error
+
+
+def choose_encoder(name: str = "auto") -> tuple[str, str]:
+    """Resolves `"auto"` to the best encoder whose weights can be had.
+
+    Returns:
+        The encoder's name and a sentence that says which one it is and why.
+
+    Raises:
+        FileNotFoundError: If no encoder's weights can be had.
+    """
+    if name != "auto":
+        return name, f"Encoder: {name}, as asked for."
+    reasons = []
+    for candidate in AUTO:
+        try:
+            path = find_weights(candidate)
+        except FileNotFoundError as error:
+            reasons.append(str(error))
+        else:
+            why = "the first choice" if not reasons else f"since {', '.join(AUTO[: len(reasons)])} had no weights"
+            return candidate, f"Encoder: {candidate}, {why} ({path.name})."
+    raise FileNotFoundError(reasons[-1])
+
+
+def _keras_caches() -> list[Path]:
+    """Returns where Keras keeps its releases: its home, and what it takes where that cannot be written."""
+    homes = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser(), Path(tempfile.gettempdir()) / ".keras"
+    return [home / "models" for home in homes]
+
+
+def _download(url: str, md5: str | None) -> Path:
+    """Downloads a file into Keras' cache, where it gets its name only when it is complete and verified."""
+    name = Path(url).name
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_TIMEOUT_SECONDS)
+    try:
+        part = keras.utils.get_file(
+            f"{name}.part",
+            origin=url,
+            cache_dir=_keras_caches()[0].parent,
+            cache_subdir="models",
+            file_hash=md5,
+            force_download=True,
+        )
+    finally:
+        socket.setdefaulttimeout(timeout)
+    return Path(part).replace(Path(part).with_name(name))
+
+
+def _load_weights(network: keras.Model, path: Path) -> None:
+    """Loads a weights file of Keras' present or former format, whichever of their names it bears."""
+    with h5py.File(path) as file:
+        is_former = "layer_names" in file.attrs or "model_weights" in file
+    if is_former != path.name.endswith(".weights.h5"):
+        network.load_weights(path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        # Keras tells the formats apart by the name alone, and its own release is of the former one.
+        link = Path(folder) / ("former.h5" if is_former else "present.weights.h5")
+        link.symlink_to(path.resolve())
+        network.load_weights(link)

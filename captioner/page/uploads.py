@@ -1,0 +1,106 @@
+"""A captioner that serves many visitors: woken once, then their photos in turn, which never leave memory.
+
+No Streamlit here, and no TensorFlow before a captioner is woken.
+"""
+
+import dataclasses
+import gc
+import io
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from captioner.data import photos
+
+if TYPE_CHECKING:
+    from captioner.inference import Caption, Captioner
+
+# Photos captioned together: enough to be fast, few enough to see them come.
+BATCH_SIZE = 8
+PREVIEW_SIDE = photos.REDUCED_SIDES[0]
+# Streamlit shows a spinner only half a second after it began.
+_HEAD_START_SECONDS = 0.7
+# All visitors share the cores: in turn the first is served sooner, and the memory for one batch is enough.
+_TURN = threading.Lock()
+
+
+@dataclasses.dataclass(frozen=True)
+class CaptionedPhoto:
+    """One photo of a visitor and what became of it.
+
+    Attributes:
+        name: Its file name.
+        captions: Best first; empty where it could not be captioned.
+        preview: A small JPEG of it.
+        problem: One sentence that says why it has no caption.
+    """
+
+    name: str
+    captions: "Sequence[Caption]" = ()
+    preview: bytes = b""
+    problem: str = ""
+
+
+def wake_captioner(folder: Path) -> "Captioner":
+    """Loads a captioner and compiles what it runs, so that the first photo waits no longer than the others.
+
+    Args:
+        folder: Its folder.
+
+    Raises:
+        FileNotFoundError, ValueError: As `captioner.artifacts.saving.load_captioner`.
+    """
+    if "tensorflow" not in sys.modules:
+        # Its import holds up every other thread for seconds: what the server has to send goes out first.
+        time.sleep(_HEAD_START_SECONDS)
+    from captioner.artifacts import saving
+
+    captioner = saving.load_captioner(folder)
+    side = captioner.encoder.image_size
+    for batch in (1, 2):  # The second shape makes the compiled functions take any batch.
+        captioner.caption_photos(np.zeros((batch, side, side, 3), np.uint8))
+    # Streamlit collects garbage after every run: looking through TensorFlow each time would cost more than a caption.
+    gc.freeze()
+    return captioner
+
+
+def caption_uploads(captioner: "Captioner", uploads: Sequence[tuple[str, bytes]], **search) -> list[CaptionedPhoto]:
+    """Captions a batch of uploads; one that cannot be read gets its reason and holds up no other.
+
+    Args:
+        captioner: The captioner.
+        uploads: Name and content of each file.
+        **search: As for `Captioner.caption_features`.
+    """
+    done, pixels = [], []
+    with _TURN:
+        for name, content in uploads:
+            try:
+                # As `photos.load_photo` does it, so that a photo gets the caption here that the command gives it.
+                photo = photos.open_photo(content, name, reduced=True)
+                pixels.append(photos.resize_photo(photo, captioner.encoder.image_size))
+                done.append(CaptionedPhoto(name, preview=encode_preview(photo)))
+            except photos.PhotoError as error:
+                done.append(CaptionedPhoto(name, problem=str(error)))
+        found = iter(captioner.caption_photos(np.stack(pixels), **search) if pixels else ())
+    return [photo if photo.problem else dataclasses.replace(photo, captions=next(found)) for photo in done]
+
+
+def encode_preview(photo: Image.Image) -> bytes:
+    """Returns a JPEG of the photo that is small enough to send to a phone, in its own proportions."""
+    small = photo.copy()
+    small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    file = io.BytesIO()
+    small.save(file, "JPEG", quality=85)
+    return file.getvalue()
+
+
+def decode_preview(photo: CaptionedPhoto) -> Image.Image:
+    """Returns the photo's preview as an RGB picture."""
+    return Image.open(io.BytesIO(photo.preview)).convert("RGB")

@@ -1,0 +1,316 @@
+"""Saved captioners: whole or not there, and one sentence for each way they can be broken."""
+
+import dataclasses
+import json
+import os
+import shutil
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from captioner import config
+from captioner.artifacts import catalogue, saving
+from captioner.data import vocabulary
+from captioner.encoders import specs
+from captioner.encoders.encoder import load_encoder
+from captioner.encoders.weights import WEIGHTS_VARIABLE
+
+
+def read_all(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def change_json(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_a_reloaded_captioner_writes_the_same(tiny_captioner, tiny_bundle, drawn_photos):
+    loaded = saving.load_captioner(tiny_bundle)
+    pooled, regions = tiny_captioner.encoder.encode(drawn_photos)
+    inputs = {"pooled": pooled, "regions": regions, "input_ids": np.full((len(pooled), 4), 5, np.int32)}
+    np.testing.assert_array_equal(loaded.decoder(inputs), tiny_captioner.decoder(inputs))
+    for before, after in zip(
+        tiny_captioner.caption_photos(drawn_photos), loaded.caption_photos(drawn_photos), strict=True
+    ):
+        assert [c.text for c in before] == [c.text for c in after]
+        assert [c.log_prob for c in before] == pytest.approx([c.log_prob for c in after])
+    assert loaded.name == "tiny"
+    assert loaded.settings == tiny_captioner.settings
+    assert loaded.vocabulary.words == tiny_captioner.vocabulary.words
+    assert loaded.encoder.fingerprint == tiny_captioner.encoder.fingerprint
+
+
+def test_a_decoder_that_attends_to_slots_comes_back_as_one(build_captioner, tiny_captioner, tmp_path):
+    captioner = build_captioner(tiny_captioner.encoder, attend_to="slots", attention="after")
+    folder = saving.save_captioner(captioner, tmp_path / "slots", {})
+    loaded = saving.load_captioner(folder, encoder=tiny_captioner.encoder)
+    assert loaded.decoder.settings == captioner.decoder.settings
+    assert not loaded.has_regions
+
+
+def test_a_saved_captioner_is_five_files_of_json_text_and_arrays(tiny_bundle):
+    assert sorted(path.name for path in tiny_bundle.iterdir()) == [
+        "README.md", "config.json", "decoder.keras", "metrics.json", "vocabulary.json",
+    ]  # fmt: skip
+    with zipfile.ZipFile(tiny_bundle / "decoder.keras") as archive:
+        assert sorted(archive.namelist()) == ["config.json", "metadata.json", "model.weights.h5"]
+        json.loads(archive.read("config.json"))
+        # HDF5's own signature; a pickle begins with another byte.
+        assert archive.read("model.weights.h5").startswith(b"\x89HDF\r\n\x1a\n")
+        # Python code is what a lambda layer would be saved as.
+        assert b"__lambda__" not in archive.read("config.json")
+
+
+def test_a_captioner_of_our_own_encoder_carries_its_weights(
+    build_captioner, tiny_captioner, tiny_encoder_known, tmp_path, monkeypatch
+):
+    spec = dataclasses.replace(specs.ENCODERS["tiny"], shipped=tmp_path / "not there.h5")
+    monkeypatch.setitem(specs.ENCODERS, "tiny", spec)
+    weights = shutil.copy(tiny_captioner.encoder.weights_file, tmp_path / "tiny.weights.h5")
+    facts = {
+        "teacher": "owl",
+        "parameters": 2_460_000,
+        "views": 500_000,
+        "train_photos": 7440,
+        "data": ["flickr8k", "drawings"],
+    }
+    (tmp_path / "encoder.json").write_text(json.dumps(facts))
+    encoder = load_encoder("tiny", weights=weights, mirrored=True)
+    folder = saving.save_captioner(build_captioner(encoder), tmp_path / "own", {})
+    assert json.loads((folder / "encoder.json").read_text()) == facts
+    told = (
+        "this project's own: 2.5 million parameters, taught by `owl` on 500,000 views of 7,440 train pictures of "
+        "flickr8k and drawings;"
+    )
+    assert told in " ".join((folder / "README.md").read_text(encoding="utf-8").split())
+    assert (folder / "encoder.weights.h5").read_bytes() == encoder.weights_file.read_bytes()
+    loaded = saving.load_captioner(folder)
+    assert (loaded.encoder.fingerprint, loaded.encoder.mirrored) == (encoder.fingerprint, True)
+    # Saved once more in its own place, which is then moved aside, it still has them.
+    saving.save_captioner(loaded, folder, {})
+    assert saving.load_captioner(folder).encoder.fingerprint == encoder.fingerprint
+
+
+@pytest.mark.parametrize("thresholds", [(-0.5, -1.25), (None, None)], ids=["sure at times", "always guessing"])
+def test_a_calibrated_captioner_comes_back_as_one(build_captioner, tiny_captioner, tmp_path, thresholds):
+    captioner = build_captioner(tiny_captioner.encoder)
+    captioner.calibration = config.Calibration(*thresholds)
+    loaded = saving.load_captioner(saving.save_captioner(captioner, tmp_path / "sure", {}))
+    assert loaded.calibration == captioner.calibration
+
+
+def test_a_captioner_saved_before_there_was_a_calibration_loads_and_has_none(tiny_bundle):
+    change_json(tiny_bundle / "config.json", lambda content: content.pop("calibration"))
+    assert saving.load_captioner(tiny_bundle).calibration is None
+
+
+@pytest.mark.parametrize("broken", [{"sure_from": "high"}, {"certain_from": 0.0}, [0.0]])
+def test_a_damaged_calibration_is_refused(tiny_bundle, broken):
+    change_json(tiny_bundle / "config.json", lambda content: content.update(calibration=broken))
+    with pytest.raises(ValueError, match="config.json is damaged. Run model.ipynb again .* Received: calibration="):
+        saving.load_captioner(tiny_bundle)
+
+
+def test_the_optimizer_is_not_saved(build_captioner, tiny_captioner, tmp_path):
+    captioner = build_captioner(tiny_captioner.encoder)
+    captioner.decoder.compile(optimizer="adam", loss="mse")
+    captioner.decoder.optimizer.build(captioner.decoder.trainable_variables)
+    folder = saving.save_captioner(captioner, tmp_path / "trained", {})
+    with zipfile.ZipFile(folder / "decoder.keras") as archive:
+        assert b"optimizer" not in archive.read("model.weights.h5")
+        assert json.loads(archive.read("config.json"))["compile_config"] == {}
+    # The decoder that was saved goes on training.
+    assert captioner.decoder.optimizer is not None
+
+
+def test_scores_are_kept_and_stand_in_the_model_card(tiny_bundle):
+    assert catalogue.read_metrics(tiny_bundle)["cider_d"] == 12.34
+    card = (tiny_bundle / "README.md").read_text(encoding="utf-8")
+    assert "# Captioner `tiny`" in card
+    assert "| score on validation (6 photos) | percent |" in card
+    assert "| BLEU-1 | 50.1 |" in card
+    assert "| CIDEr-D | 12.3 |" in card
+    assert "ROUGE" not in card, "a score that was not measured is not shown"
+    assert "16 words" in card and "2 beams" in card and "`grid`" in card
+    assert "{" not in card
+
+
+def test_saving_again_replaces_the_old_captioner(tiny_captioner, tiny_bundle):
+    saving.save_captioner(tiny_captioner, tiny_bundle, {"cider_d": 99.0})
+    assert catalogue.read_metrics(tiny_bundle) == {"cider_d": 99.0}
+    assert [path.name for path in tiny_bundle.parent.iterdir()] == ["tiny"]
+
+
+@pytest.mark.parametrize("moment", ["decoder", "metrics"])
+def test_a_failure_while_saving_leaves_the_old_captioner_alone(tiny_captioner, tiny_bundle, monkeypatch, moment):
+    before = read_all(tiny_bundle)
+    if moment == "decoder":
+        monkeypatch.setattr(saving.CaptionDecoder, "save", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+        metrics = {}
+    else:
+        metrics = {"not JSON": object()}
+    with pytest.raises((OSError, TypeError), match="disk full|not JSON serializable"):
+        saving.save_captioner(tiny_captioner, tiny_bundle, metrics)
+    assert read_all(tiny_bundle) == before
+    assert catalogue.list_captioners(tiny_bundle.parent) == [tiny_bundle]
+    monkeypatch.undo()
+    saving.save_captioner(tiny_captioner, tiny_bundle, {"cider_d": 1.0})
+    assert [path.name for path in tiny_bundle.parent.iterdir()] == ["tiny"]
+
+
+def test_a_failure_while_saving_the_first_time_leaves_nothing_that_is_listed(tiny_captioner, tmp_path):
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        saving.save_captioner(tiny_captioner, tmp_path / "first", {"not JSON": object()})
+    assert catalogue.list_captioners(tmp_path) == []
+    with pytest.raises(FileNotFoundError, match="No captioner at"):
+        saving.load_captioner(tmp_path / "first")
+
+
+def test_a_kill_between_the_renames_loses_neither_captioner(tiny_captioner, tiny_bundle, monkeypatch):
+    before, rename = read_all(tiny_bundle), os.replace
+
+    def killed(source, target):
+        if target == tiny_bundle:
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    monkeypatch.setattr(saving.os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        saving.save_captioner(tiny_captioner, tiny_bundle, {})
+    assert read_all(tiny_bundle.with_name(".tiny.old")) == before
+    # The next try fails too, and still nothing is lost.
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        saving.save_captioner(tiny_captioner, tiny_bundle, {"not JSON": object()})
+    assert read_all(tiny_bundle.with_name(".tiny.old")) == before
+
+
+def remove(name):
+    return lambda folder: (folder / name).unlink()
+
+
+def write(name, text):
+    return lambda folder: (folder / name).write_text(text)
+
+
+def cut(name, share):
+    def damage(folder):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: int(len(content) * share)])
+
+    return damage
+
+
+def scribble(folder):
+    """Overwrites the middle of the decoder, as a bad disk would; the zip's table of contents stays whole."""
+    content = bytearray((folder / "decoder.keras").read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 2000] = bytes(2000)
+    (folder / "decoder.keras").write_bytes(content)
+
+
+def put_another_model(folder):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.save(folder / "decoder.keras")
+
+
+def shorten_vocabulary(folder):
+    words = vocabulary.Vocabulary.load(folder / "vocabulary.json").words
+    vocabulary.Vocabulary(words[:-1]).save(folder / "vocabulary.json")
+
+
+def set_in_config(*keys, value):
+    def damage(folder):
+        def change(content):
+            for key in keys[:-1]:
+                content = content[key]
+            content[keys[-1]] = value
+
+        change_json(folder / "config.json", change)
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    ("damage", "kind", "message"),
+    [
+        (shutil.rmtree, FileNotFoundError, "No captioner at .*tiny. Run model.ipynb to the end to create one"),
+        (remove("config.json"), FileNotFoundError, "The captioner at .*tiny lacks config.json. Run model.ipynb again"),
+        (remove("vocabulary.json"), FileNotFoundError, "The captioner at .*tiny lacks vocabulary.json. Run model"),
+        (remove("decoder.keras"), FileNotFoundError, "The captioner at .*tiny lacks decoder.keras. Run model"),
+        (cut("config.json", 0.5), ValueError, "config.json is damaged. Run model.ipynb again to make it anew"),
+        (write("config.json", "[]"), ValueError, "config.json is damaged. Run model.ipynb again to make it anew"),
+        (set_in_config("encoder", value="vgg16"), ValueError, "config.json is damaged.* Received: encoder='vgg16'"),
+        (set_in_config("encoder", value={"name": "tiny"}), ValueError, "config.json is damaged.* Received: encoder="),
+        (set_in_config("decoding", value={"beam": 3}), ValueError, "config.json is damaged.* Received: decoding="),
+        (set_in_config("format", value=0), ValueError, "tiny was made by another version of this project. Run model"),
+        (set_in_config("cleaning_version", value=0), ValueError, "tiny was made by another version of this project"),
+        (cut("vocabulary.json", 0.5), ValueError, "vocabulary.json is not a vocabulary that this version can read"),
+        (shorten_vocabulary, ValueError, "do not belong together. Run model.ipynb again. Received: 15 words for 16"),
+        (cut("decoder.keras", 0.5), ValueError, r"decoder.keras is damaged. Run model.ipynb again .* Received: \S"),
+        (cut("decoder.keras", 0.0), ValueError, r"decoder.keras is damaged. Run model.ipynb again .* Received: \S"),
+        (scribble, ValueError, r"decoder.keras is damaged. Run model.ipynb again to make it anew. Received: \S"),
+        (put_another_model, ValueError, "decoder.keras is damaged.* Received: a Sequential in place of a CaptionDec"),
+        (
+            set_in_config("encoder", "fingerprint", value="0123"),
+            ValueError,
+            "trained on features of another encoder.* fingerprint '0123' is expected. Received: fingerprint='",
+        ),
+        (set_in_config("encoder", "name", value="resnet"), ValueError, "encoder must be one of .*Received: .*'resnet'"),
+    ],
+)
+def test_a_broken_captioner_is_explained_in_one_line(tiny_bundle, damage, kind, message):
+    damage(tiny_bundle)
+    with pytest.raises(kind, match=message) as caught:
+        saving.load_captioner(tiny_bundle)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_encoder_of_other_weights_is_refused(tiny_bundle, tiny_encoder_known):
+    stranger = load_encoder(tiny_encoder_known, weights=None)
+    with pytest.raises(
+        ValueError, match=r"another encoder, so its captions would be nonsense: fingerprint .* is expect"
+    ):
+        saving.load_captioner(tiny_bundle, encoder=stranger)
+
+
+def test_an_encoder_without_weights_is_explained(tiny_bundle, tmp_path, monkeypatch):
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(keras.utils, "get_file", lambda *_, **__: (_ for _ in ()).throw(Exception("no network")))
+    with pytest.raises(FileNotFoundError, match="The ImageNet weights of tiny cannot be had. Tried: CAPTIONER_WEIGHTS"):
+        saving.load_captioner(tiny_bundle)
+
+
+@pytest.mark.parametrize(
+    ("scores", "training"),
+    [([], "by likelihood."), ([50.0, 49.0], "by likelihood."), ([50.0, 51.0], "by likelihood and then by the CIDEr-D")],
+    ids=["none", "not kept", "kept"],
+)
+def test_the_card_says_whether_training_by_its_own_captions_was_kept(tiny_captioner, tmp_path, scores, training):
+    rounds = [{"round": number, "val_cider_d": score} for number, score in enumerate(scores)]
+    folder = saving.save_captioner(tiny_captioner, tmp_path / "told", {"refinement": rounds})
+    assert f"on the train split of its data set, {training}" in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_captioner_from_before_the_rule_against_repeats_is_searched_without_it(tiny_captioner, tmp_path):
+    folder = saving.save_captioner(tiny_captioner, tmp_path / "old", {})
+    settings = json.loads((folder / "config.json").read_text())
+    assert saving.load_captioner(folder, encoder=tiny_captioner.encoder).settings.no_repeat == 3
+    del settings["decoding"]["no_repeat"]
+    (folder / "config.json").write_text(json.dumps(settings))
+    assert saving.load_captioner(folder, encoder=tiny_captioner.encoder).settings.no_repeat == 0
+
+
+def test_an_encoder_of_which_less_was_written_down_has_a_card_too(
+    build_captioner, tiny_captioner, tiny_encoder_known, tmp_path, monkeypatch
+):
+    spec = dataclasses.replace(specs.ENCODERS["tiny"], shipped=tmp_path / "not there.h5")
+    monkeypatch.setitem(specs.ENCODERS, "tiny", spec)
+    weights = shutil.copy(tiny_captioner.encoder.weights_file, tmp_path / "tiny.weights.h5")
+    (tmp_path / "encoder.json").write_text('{"teacher": null, "parameters": 2460000, "views": 500000}')
+    captioner = build_captioner(load_encoder("tiny", weights=weights))
+    card = (saving.save_captioner(captioner, tmp_path / "own", {}) / "README.md").read_text(encoding="utf-8")
+    assert "taught by captions alone on 500,000 views of photos;" in " ".join(card.split())

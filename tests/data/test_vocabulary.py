@@ -1,0 +1,129 @@
+"""Words and ids: what is known, what is not, and the way to a file and back."""
+
+import json
+
+import numpy as np
+import pytest
+
+from captioner.data import datasets
+from captioner.data.vocabulary import SPECIAL_WORDS, Vocabulary
+
+CAPTIONS = ("a dog runs", "a dog sleeps", "a cat sleeps", "the dog")
+
+
+@pytest.fixture
+def vocabulary():
+    return Vocabulary.from_captions(CAPTIONS, min_count=2)
+
+
+def test_special_words_have_the_first_ids(vocabulary):
+    assert (vocabulary.pad_id, vocabulary.unknown_id, vocabulary.start_id, vocabulary.end_id) == (0, 1, 2, 3)
+    assert vocabulary.words[:4] == SPECIAL_WORDS == ("<pad>", "<unk>", "<start>", "<end>")
+
+
+def test_words_come_by_falling_count_and_then_by_alphabet():
+    # a 3, dog 3, sleeps 2, cat 1, runs 1, the 1.
+    words = Vocabulary.from_captions(CAPTIONS, min_count=1).words
+    assert words[4:] == ("a", "dog", "sleeps", "cat", "runs", "the")
+
+
+def test_ids_do_not_depend_on_the_order_of_captions():
+    assert Vocabulary.from_captions(reversed(CAPTIONS), 1).words == Vocabulary.from_captions(CAPTIONS, 1).words
+
+
+def test_rare_words_are_left_out(vocabulary):
+    assert vocabulary.words[4:] == ("a", "dog", "sleeps")
+    assert len(vocabulary) == 7
+
+
+def test_five_times_is_the_default():
+    assert Vocabulary.from_captions(["dog"] * 5 + ["cat"] * 4).words[4:] == ("dog",)
+
+
+def test_encoding_writes_ids_without_markers(vocabulary):
+    # a 4, dog 5, sleeps 6; "cat" is not known.
+    assert vocabulary.encode("a cat sleeps") == [4, 1, 6]
+    assert vocabulary.encode("") == []
+
+
+def test_decoding_undoes_encoding(vocabulary):
+    assert vocabulary.decode(vocabulary.encode("a dog sleeps")) == "a dog sleeps"
+
+
+def test_decoding_stops_at_the_end_and_writes_no_special_words(vocabulary):
+    assert vocabulary.decode([2, 4, 1, 5, 0, 3, 6]) == "a dog"
+
+
+def test_decoding_takes_arrays(vocabulary):
+    assert vocabulary.decode(np.array([4, 6, 3], np.int32)) == "a sleeps"
+
+
+def test_no_caption_can_spell_a_special_word(vocabulary):
+    assert vocabulary.encode("start end pad unk") == [vocabulary.unknown_id] * 4
+
+
+def test_saving_and_loading_keeps_every_id(tmp_path):
+    vocabulary = Vocabulary.from_captions(["caf\u00e9 \u72d7 a"], min_count=1)
+    vocabulary.save(tmp_path / "vocabulary.json")
+    assert Vocabulary.load(tmp_path / "vocabulary.json").words == vocabulary.words
+    assert json.loads((tmp_path / "vocabulary.json").read_text(encoding="utf-8"))["words"][4:] == [
+        "a",
+        "caf\u00e9",
+        "\u72d7",
+    ]
+
+
+def test_too_few_words_are_refused():
+    with pytest.raises(ValueError, match="No word occurs 5 times in the captions. Give more .* Received: 6 words."):
+        Vocabulary.from_captions(CAPTIONS, min_count=5)
+    with pytest.raises(ValueError, match="No word occurs 1 times .*Received: 0 words."):
+        Vocabulary.from_captions([], min_count=1)
+
+
+def test_words_without_the_special_ones_in_front_are_refused():
+    with pytest.raises(ValueError, match=r"must begin with \('<pad>', .*Received: words=\['a', 'dog'\]"):
+        Vocabulary(["a", "dog"])
+
+
+def test_a_word_that_occurs_twice_is_refused():
+    with pytest.raises(ValueError, match=r"must hold each word once. Received twice: \['a'\]"):
+        Vocabulary([*SPECIAL_WORDS, "a", "dog", "a"])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"format": 99, "words": []}',
+        b'{"format": 1, "words": "abc"}',
+        b'{"format": 1, "words": [["a"], 2]}',
+        b"\xff\xfe",
+    ],
+)
+def test_a_broken_file_is_refused(tmp_path, content):
+    (tmp_path / "vocabulary.json").write_bytes(content)
+    with pytest.raises(ValueError, match="vocabulary.json is not a vocabulary that this version can read. Train"):
+        Vocabulary.load(tmp_path / "vocabulary.json")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="vocabulary.json"):
+        Vocabulary.load(tmp_path / "vocabulary.json")
+
+
+def test_drawn_captions_can_be_written_with_words_of_train(drawn_dir):
+    dataset = datasets.read_dataset(drawn_dir)
+    vocabulary = Vocabulary.from_captions((text for _, text in dataset.captions("train")), min_count=1)
+    for _, text in dataset.captions("train"):
+        assert vocabulary.decode(vocabulary.encode(text)) == text
+
+
+def test_the_real_vocabulary_comes_from_train_alone(flickr8k_dir):
+    train = datasets.read_dataset(flickr8k_dir, ["train"])
+    vocabulary = Vocabulary.from_captions(text for _, text in train.captions("train"))
+    # 2,535 words and the special ones; any change of cleaning, counting or splits shows here.
+    assert len(vocabulary) == 2539

@@ -1,0 +1,194 @@
+"""Beam search on steps whose log-probabilities are typed in."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from captioner.decoder import beam_search
+
+# Ids of the toy: pad, unknown, start, end, then the words a, b, c.
+PAD, UNKNOWN, START, END, A, B, C = range(7)
+
+
+def table_step(tables):
+    """Makes a step from `tables[photo][last word]`, the probabilities of the next word; rows carry their photo."""
+
+    def step(token_ids, parent_rows, state):
+        photos = state[parent_rows]
+        with np.errstate(divide="ignore"):
+            # Beams that are switched off may stand on any word.
+            rows = [tables[photo].get(last, np.zeros(7)) for photo, last in zip(photos, token_ids, strict=True)]
+            log_probs = np.log(rows)
+        # Attention is one-hot on the word before, so that a test can follow it.
+        return log_probs, np.eye(7)[token_ids], photos
+
+    return step
+
+
+def search(tables, num_beams, *, max_length=4, length_penalty=0.0, **options):
+    state = np.repeat(np.arange(len(tables)), num_beams)
+    return beam_search.search_beams(
+        table_step(tables), state, len(tables), num_beams=num_beams, max_length=max_length,
+        length_penalty=length_penalty, start_id=START, end_id=END, **options,
+    )  # fmt: skip
+
+
+def row(**probabilities):
+    """Probabilities of the next word, by name."""
+    names = {"end": END, "a": A, "b": B, "c": C, "unknown": UNKNOWN, "pad": PAD, "start": START}
+    result = np.zeros(7)
+    for name, probability in probabilities.items():
+        result[names[name]] = probability
+    return result
+
+
+# Greedy takes a (0.6), then c (0.4) and the end: 0.6 * 0.4 * 1 = 0.24. Better is b (0.4) and the end (0.9): 0.36.
+GARDEN_PATH = {
+    START: row(a=0.6, b=0.4),
+    A: row(a=0.3, b=0.3, c=0.4),
+    B: row(end=0.9, c=0.1),
+    C: row(end=1.0),
+}
+
+
+def test_one_beam_is_greedy():
+    [[best]] = search([GARDEN_PATH], num_beams=1)
+    assert best.token_ids == (A, C)
+    assert best.log_prob == pytest.approx(np.log(0.24))
+    assert best.finished
+
+
+def test_two_beams_leave_the_garden_path():
+    [found] = search([GARDEN_PATH], num_beams=2)
+    assert found[0].token_ids == (B,)
+    assert found[0].log_prob == pytest.approx(np.log(0.36))
+
+
+def test_token_log_probs_add_up_and_attention_follows_the_words():
+    [found] = search([GARDEN_PATH], num_beams=2)
+    for hypothesis in found:
+        assert hypothesis.token_log_probs.sum() == pytest.approx(hypothesis.log_prob, abs=1e-5)
+        before = [START, *hypothesis.token_ids][: len(hypothesis.token_log_probs)]
+        np.testing.assert_array_equal(hypothesis.attention_scores.argmax(axis=1), before)
+
+
+def test_photos_of_a_batch_do_not_disturb_each_other():
+    other = {START: row(c=1.0), C: row(a=1.0), A: row(end=1.0), B: row(end=1.0)}
+    alone = [search([table], num_beams=2)[0] for table in (GARDEN_PATH, other)]
+    together = search([GARDEN_PATH, other], num_beams=2)
+    assert [[h.token_ids for h in found] for found in together] == [[h.token_ids for h in found] for found in alone]
+
+
+@pytest.mark.parametrize("length_penalty", [0.0, 0.7, 1.0])
+def test_a_wide_beam_finds_what_brute_force_finds(length_penalty):
+    random = np.random.default_rng(3)
+    words, max_length = (A, B, C), 3
+    table = {}
+    for last in (START, *words):
+        table[last] = np.zeros(7)
+        table[last][[END, *words]] = random.dirichlet(np.ones(4))
+    scores = {}
+    for length in range(1, max_length):
+        for sentence in itertools.product(words, repeat=length):
+            steps = zip((START, *sentence), (*sentence, END), strict=True)
+            log_prob = sum(np.log(table[last][word]) for last, word in steps)
+            scores[sentence] = log_prob / (length + 1) ** length_penalty
+    [found] = search([table], num_beams=40, max_length=max_length, length_penalty=length_penalty)
+    finished = [h for h in found if h.finished]
+    expected = sorted(scores, key=scores.get, reverse=True)
+    assert [h.token_ids for h in finished] == expected
+    assert [h.score for h in finished] == pytest.approx([scores[sentence] for sentence in expected], rel=1e-5)
+
+
+def test_length_penalty_counts_the_end_marker():
+    # "a" costs log 0.5 + log 1 over 2 tokens; "b c" costs log 0.5 + log 0.98 + log 1 over 3.
+    table = {START: row(a=0.5, b=0.5), A: row(end=1.0), B: row(c=0.98, end=0.02), C: row(end=1.0)}
+    [found] = search([table], num_beams=3, length_penalty=0.0)
+    assert found[0].token_ids == (A,)
+    [found] = search([table], num_beams=3, length_penalty=1.0)
+    assert found[0].token_ids == (B, C)
+    assert found[0].score == pytest.approx(np.log(0.49) / 3, rel=1e-5)
+
+
+def test_forbidden_words_are_never_written():
+    table = {START: row(unknown=0.9, a=0.1), A: row(pad=0.5, start=0.3, end=0.2)}
+    [[best]] = search([table], num_beams=1, forbidden_ids=(PAD, UNKNOWN, START))
+    assert best.token_ids == (A,)
+
+
+def test_a_caption_has_at_least_one_word():
+    table = {START: row(end=0.9, a=0.1), A: row(end=1.0)}
+    [[best]] = search([table], num_beams=1)
+    assert best.token_ids == (A,)
+
+
+def test_unfinished_hypotheses_are_kept_when_nothing_ends():
+    table = {START: row(a=1.0), A: row(a=0.7, b=0.3), B: row(a=1.0)}
+    [found] = search([table], num_beams=2, max_length=3)
+    assert [h.finished for h in found] == [False, False]
+    assert found[0].token_ids == (A, A, A)
+    assert found[0].log_prob == pytest.approx(np.log(0.49))
+
+
+def test_finished_hypotheses_rank_before_likelier_unfinished_ones():
+    table = {START: row(a=0.9, b=0.1), A: row(a=1.0), B: row(end=1.0)}
+    [found] = search([table], num_beams=2, max_length=3)
+    assert found[0].token_ids == (B,)
+    assert found[0].finished
+    assert not found[1].finished
+
+
+def test_a_photo_that_is_done_keeps_its_captions_while_others_go_on():
+    quick = {START: row(a=0.9, b=0.1), A: row(end=1.0), B: row(end=1.0)}
+    slow = {START: row(a=1.0), A: row(a=0.9, end=0.1)}
+    together = search([quick, slow], num_beams=2, max_length=6)
+    assert [h.token_ids for h in together[0]] == [(A,), (B,)]
+
+
+def test_more_beams_than_words_still_give_different_captions():
+    [found] = search([GARDEN_PATH], num_beams=30)
+    sentences = [h.token_ids for h in found]
+    assert len(set(sentences)) == len(sentences)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_beams": 0}, "num_beams must be at least 1. Received: num_beams=0"),
+        ({"num_beams": 1, "max_length": 0}, "max_length must be at least 1. Received: max_length=0"),
+        ({"num_beams": 1, "length_penalty": -0.5}, "length_penalty must not be negative"),
+        ({"num_beams": 1, "no_repeat": -1}, "no_repeat must not be negative. Received: no_repeat=-1"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        search([GARDEN_PATH], **options)
+
+
+@pytest.mark.parametrize(
+    ("no_repeat", "words"),
+    [
+        (0, (A, B, A, B, A, B)),
+        (1, (A, B)),
+        # After a, b, a another b would say "a b" twice.
+        (2, (A, B, A)),
+        # After a, b, a, b another a would say "a b a" twice.
+        (3, (A, B, A, B)),
+    ],
+)
+def test_no_phrase_is_said_twice(no_repeat, words):
+    see_saw = {START: row(a=1.0), A: row(b=0.9, end=0.1), B: row(a=0.9, end=0.1)}
+    [[best]] = search([see_saw], num_beams=1, max_length=6, no_repeat=no_repeat)
+    assert best.token_ids == words
+    # The probabilities of the other words stay as they are.
+    steps = len(words) - 1
+    assert best.log_prob == pytest.approx(steps * np.log(0.9) + (np.log(0.1) if best.finished else 0))
+
+
+def test_each_beam_is_held_to_its_own_words():
+    # From b only c follows, and c after b, c, b would say "b c" twice: each beam has c once, whenever it came to it.
+    tables = {START: row(a=0.6, b=0.4), A: row(b=1.0), B: row(c=1.0), C: row(b=0.8, end=0.2)}
+    [found] = search([tables], num_beams=2, max_length=5, no_repeat=2)
+    assert {hypothesis.token_ids for hypothesis in found} <= {(A, B, C), (B, C), (B, C, B), (A, B, C, B)}
+    assert all(hypothesis.token_ids.count(C) == 1 for hypothesis in found)

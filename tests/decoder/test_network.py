@@ -1,0 +1,153 @@
+"""The decoder at toy size: V=11, U=4, P=6, R=3, D=5, B=2, T=5."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+
+from captioner import config
+from captioner.decoder import network
+from captioner.decoder.attention import AdditiveAttention
+
+V, U, P, R, D, B, T = 11, 4, 6, 3, 5, 2, 5
+VARIANTS = list(itertools.product(("regions", "slots"), ("inside", "after")))
+
+
+def build(attend_to="regions", attention="inside", dropout=0.0):
+    settings = config.DecoderConfig(
+        attend_to=attend_to, attention=attention, units=U, embedding_size=3, attention_size=7, memory_size=8,
+        num_slots=2, dropout=dropout,
+    )  # fmt: skip
+    return network.CaptionDecoder(V, P, R, D, settings)
+
+
+@pytest.fixture
+def inputs():
+    random = np.random.default_rng(0)
+    return {
+        "pooled": random.normal(size=(B, P)).astype(np.float32),
+        "regions": random.normal(size=(B, R, D)).astype(np.float32),
+        "input_ids": random.integers(4, V, size=(B, T)).astype(np.int32),
+    }
+
+
+def to_numpy(*tensors):
+    return [keras.ops.convert_to_numpy(tensor) for tensor in tensors]
+
+
+def test_additive_attention_equals_numbers_worked_out_by_hand():
+    layer = AdditiveAttention(1)
+    layer.build((1, 1), (1, 2, 2))
+    # query 1 * 0.5 + 0.1 = 0.6; keys are the first column, 0.2 and -0.4; v = 2.
+    layer.set_weights([np.array([[0.5]]), np.array([0.1]), np.array([[1.0], [0.0]]), np.array([[2.0]])])
+    memory = np.array([[[0.2, 3.0], [-0.4, 5.0]]], np.float32)
+    context, scores = to_numpy(*layer(np.array([[1.0]], np.float32), memory, layer.project_keys(memory)))
+    # energies 2 tanh(0.8) = 1.328074 and 2 tanh(0.2) = 0.394751, softmax 0.717753 and 0.282247
+    np.testing.assert_allclose(scores, [[0.717753, 0.282247]], atol=1e-5)
+    np.testing.assert_allclose(context, [[0.030652, 3.564493]], atol=1e-5)
+
+
+@pytest.mark.parametrize(("attend_to", "attention"), VARIANTS)
+def test_whole_captions_and_single_steps_give_the_same_logits(inputs, attend_to, attention):
+    model = build(attend_to, attention)
+    logits, scores = to_numpy(*model.call_with_attention(inputs))
+    states, memory, keys = model.start(inputs["pooled"], inputs["regions"])
+    for t in range(T):
+        step_logits, step_scores, states = model.step(inputs["input_ids"][:, t], states, memory, keys)
+        np.testing.assert_allclose(step_logits, logits[:, t], atol=1e-5)
+        np.testing.assert_allclose(step_scores, scores[:, t], atol=1e-5)
+
+
+@pytest.mark.parametrize(("attend_to", "attention"), VARIANTS)
+def test_attention_sums_to_one_over_all_tokens(inputs, attend_to, attention):
+    _, scores = to_numpy(*build(attend_to, attention).call_with_attention(inputs))
+    assert scores.shape == (B, T, (R if attend_to == "regions" else 2) + 1)
+    np.testing.assert_allclose(scores.sum(axis=-1), np.ones((B, T)), atol=1e-5)
+
+
+@pytest.mark.parametrize("attention", ["inside", "after"])
+def test_changing_one_region_changes_the_logits_of_that_photo_alone(inputs, attention):
+    model = build(attention=attention)
+    before = keras.ops.convert_to_numpy(model(inputs))
+    changed = inputs["regions"].copy()
+    changed[0, 1] = -changed[0, 1]
+    after = keras.ops.convert_to_numpy(model(inputs | {"regions": changed}))
+    assert np.abs(after[0] - before[0]).max() > 1e-3
+    np.testing.assert_array_equal(after[1], before[1])
+
+
+def test_slots_look_at_pooled_alone(inputs):
+    model = build("slots")
+    before = keras.ops.convert_to_numpy(model(inputs))
+    np.testing.assert_array_equal(model(inputs | {"regions": inputs["regions"] * 0}), before)
+    assert np.abs(keras.ops.convert_to_numpy(model(inputs | {"pooled": -inputs["pooled"]})) - before).max() > 1e-3
+
+
+@pytest.mark.parametrize("attention", ["inside", "after"])
+def test_later_words_do_not_change_earlier_logits(inputs, attention):
+    model = build(attention=attention)
+    before = keras.ops.convert_to_numpy(model(inputs))
+    changed = inputs["input_ids"].copy()
+    changed[:, 3] = 4 + (changed[:, 3] - 3) % (V - 4)
+    after = keras.ops.convert_to_numpy(model(inputs | {"input_ids": changed}))
+    np.testing.assert_allclose(after[:, :3], before[:, :3], atol=1e-6)
+    assert np.abs(after[:, 3] - before[:, 3]).max() > 1e-4
+
+
+@pytest.mark.parametrize(("attend_to", "attention"), VARIANTS)
+def test_every_weight_gets_a_gradient(inputs, attend_to, attention):
+    import tensorflow as tf
+
+    model = build(attend_to, attention)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(inputs, training=True) ** 2)
+    for variable, gradient in zip(
+        model.trainable_variables, tape.gradient(loss, model.trainable_variables), strict=True
+    ):
+        assert gradient is not None, variable.path
+        assert np.abs(tf.convert_to_tensor(gradient).numpy()).max() > 0, variable.path
+
+
+@pytest.mark.parametrize(("attend_to", "attention"), VARIANTS)
+def test_saving_and_loading_gives_equal_logits(inputs, tmp_path, attend_to, attention):
+    model = build(attend_to, attention)
+    model.save(tmp_path / "decoder.keras")
+    loaded = keras.saving.load_model(tmp_path / "decoder.keras")
+    np.testing.assert_array_equal(loaded(inputs), model(inputs))
+    assert loaded.settings == model.settings
+
+
+def test_dropout_acts_in_training_only(inputs):
+    model = build(dropout=0.5)
+    logits = [keras.ops.convert_to_numpy(model(inputs, training=training)) for training in (False, False, True)]
+    np.testing.assert_array_equal(logits[0], logits[1])
+    assert np.abs(logits[2] - logits[0]).max() > 1e-3
+
+
+def test_compiled_steps_follow_the_rows_they_continue(inputs):
+    model = build()
+    compiled = network.DecoderStep(model)
+    state = compiled.start(inputs["pooled"], inputs["regions"], 2)
+    _, _, state = compiled.step(np.array([4, 5, 6, 7], np.int32), np.arange(4, dtype=np.int32), state)
+    log_probs, scores, _ = compiled.step(np.array([8, 8, 9, 9], np.int32), np.array([1, 1, 2, 2], np.int32), state)
+    ids = np.array([[5, 8], [6, 9]], np.int32)
+    logits, expected = to_numpy(*model.call_with_attention(inputs | {"input_ids": ids}))
+    log_softmax = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    for number, photo in enumerate((0, 0, 1, 1)):
+        np.testing.assert_allclose(log_probs[number], log_softmax[photo, 1], atol=1e-5)
+        np.testing.assert_allclose(scores[number], expected[photo, 1], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"attend_to": "words"}, "attend_to must be one of .* Received: attend_to='words'"),
+        ({"attention": "before"}, "attention must be one of .* Received: attention='before'"),
+        ({"units": 0}, "units must be at least 1. Received: units=0"),
+        ({"dropout": 1.0}, r"dropout must lie in \[0, 1\). Received: dropout=1.0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        config.DecoderConfig(**change)

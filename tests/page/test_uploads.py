@@ -1,0 +1,60 @@
+"""One captioner for many visitors: each photo its own caption, and none of them written anywhere."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from captioner.data import photos
+from captioner.page import uploads
+
+
+def encode(picture, **options):
+    file = io.BytesIO()
+    picture.save(file, **({"format": "JPEG"} | options))
+    return file.getvalue()
+
+
+def read(preview):
+    return Image.open(io.BytesIO(preview))
+
+
+def test_a_photo_gets_the_captions_that_the_command_gives(tiny_captioner, drawn_photos):
+    contents = [encode(Image.fromarray(photo).resize((1500, 1200)), quality=90) for photo in drawn_photos[:3]]
+    done = uploads.caption_uploads(tiny_captioner, [("a", contents[0]), ("b", b"no"), ("c", contents[2])], num_beams=2)
+    assert [photo.name for photo in done] == ["a", "b", "c"]
+    for photo, content in ((done[0], contents[0]), (done[2], contents[2])):
+        expected = tiny_captioner.caption_photos(photos.load_photo(content, 32)[None], num_beams=2)[0]
+        assert [caption.text for caption in photo.captions] == [caption.text for caption in expected]
+    assert done[1].problem.startswith("b is not a picture") and not done[1].captions
+
+
+def test_unreadable_photos_alone_ask_no_captioner():
+    (photo,) = uploads.caption_uploads(None, [("empty.jpg", b"")])
+    assert photo.problem == "empty.jpg is empty."
+
+
+def test_previews_are_small_and_keep_proportions():
+    photo = Image.new("RGB", (4000, 3000), "teal")
+    preview = uploads.decode_preview(uploads.CaptionedPhoto("a", preview=uploads.encode_preview(photo)))
+    assert (preview.size, preview.mode) == ((960, 720), "RGB")
+    assert photo.size == (4000, 3000)
+
+
+def test_each_photo_is_decoded_once(tiny_captioner, monkeypatch):
+    opened, open_file = [], Image.open
+    monkeypatch.setattr(Image, "open", lambda file: opened.append(file) or open_file(file))
+    uploads.caption_uploads(tiny_captioner, [("a", encode(Image.new("RGB", (64, 48), "teal")))])
+    assert len(opened) == 1
+
+
+def test_a_woken_captioner_is_the_saved_one(tiny_bundle, tiny_captioner, drawn_photos):
+    captioner = uploads.wake_captioner(tiny_bundle)
+    found = captioner.caption_photos(np.asarray(drawn_photos[:2]))
+    assert [c[0].text for c in found] == [c[0].text for c in tiny_captioner.caption_photos(drawn_photos[:2])]
+
+
+def test_a_captioner_that_is_not_there_is_explained(tmp_path):
+    with pytest.raises(FileNotFoundError, match="No captioner at .*nowhere. Run model.ipynb"):
+        uploads.wake_captioner(tmp_path / "nowhere")

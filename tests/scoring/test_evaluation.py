@@ -1,0 +1,155 @@
+"""Reports on a split, at toy size: the drawn data set's six validation pictures."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from captioner.data import datasets
+from captioner.encoders import features
+from captioner.scoring import evaluation, metrics
+
+DEMANDED = {
+    "split", "num_photos", "bleu_1", "bleu_2", "bleu_3", "bleu_4", "cider_d", "rouge_l", "distinct_captions",
+    "words_used", "copied_from_train", "captions",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def dataset(drawn_dir):
+    return datasets.read_dataset(drawn_dir, ("train", "validation"))
+
+
+@pytest.fixture(scope="module")
+def store(_shared_tiny_captioner, dataset, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("features") / "validation"
+    paths = dataset.photo_paths("validation")
+    return features.extract_features(_shared_tiny_captioner.encoder, paths, folder, progress=False)
+
+
+@pytest.fixture(scope="module")
+def report(_shared_tiny_captioner, dataset, store):
+    return evaluation.evaluate_captioner(_shared_tiny_captioner, dataset, store, "validation", progress=False)
+
+
+def test_a_report_says_what_was_measured_on_what(report, dataset):
+    assert report.keys() >= DEMANDED
+    assert (report["captioner"], report["data"], report["split"]) == ("tiny", "drawings", "validation")
+    assert (report["num_photos"], report["num_beams"], report["unreadable_photos"]) == (6, 2, 0)
+    assert list(report["captions"]) == list(dataset.image_ids("validation"))
+    assert report["versions"].keys() >= {"python", "keras", "tensorflow", "captioner"}
+    assert report["unknown_words"] == 0
+    assert report["copied_from_train"] == 0.0
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+
+
+def test_a_report_scores_the_captions_it_holds(report, dataset):
+    train = [text for _, text in dataset.captions("train")]
+    scores = metrics.score_captions(report["captions"], dataset.references_of("validation"), train_captions=train)
+    assert scores.items() <= report.items()
+    assert report["bleu_1"] > 0
+
+
+def test_the_search_of_a_report_may_be_chosen(tiny_captioner, dataset, store):
+    chosen = evaluation.evaluate_captioner(
+        tiny_captioner, dataset, store, "validation", num_beams=1, length_penalty=0.0, progress=False
+    )
+    assert (chosen["num_beams"], chosen["length_penalty"]) == (1, 0.0)
+    greedy = tiny_captioner.caption_store(store, list(dataset.image_ids("validation")), num_beams=1)
+    assert chosen["captions"] == {image_id: found[0].text for image_id, found in greedy}
+
+
+def test_without_the_train_split_copies_are_not_counted(tiny_captioner, drawn_dir, store):
+    alone = datasets.read_dataset(drawn_dir, ("validation",))
+    report = evaluation.evaluate_captioner(tiny_captioner, alone, store, "validation", progress=False)
+    assert report["copied_from_train"] is None
+
+
+def test_photos_that_cannot_be_read_are_left_out_and_counted(tiny_captioner, dataset, tmp_path):
+    paths = dataset.photo_paths("validation")
+    broken = list(paths)[2]
+    paths[broken] = tmp_path / "broken.jpg"
+    paths[broken].write_bytes(b"no picture")
+    store = features.extract_features(tiny_captioner.encoder, paths, tmp_path / "features", progress=False)
+    report = evaluation.evaluate_captioner(tiny_captioner, dataset, store, "validation", progress=False)
+    assert (report["unreadable_photos"], report["num_photos"], report["num_references"]) == (1, 5, 25)
+    assert broken not in report["captions"]
+    assert math.isfinite(report["perplexity"])
+
+
+def weigh_words(captioner, weights):
+    """Makes the probability of each of the 16 words its weight's share, whatever came before; 1 where none is given."""
+    captioner.decoder.set_weights([np.zeros_like(weight) for weight in captioner.decoder.get_weights()])
+    captioner.decoder.classifier.bias.assign(np.log([weights.get(token_id, 1) for token_id in range(16)]))
+
+
+def test_a_decoder_that_knows_nothing_has_the_vocabulary_as_its_perplexity(build_captioner, dataset, store):
+    captioner = build_captioner()
+    weigh_words(captioner, {})
+    references = dataset.references_of("validation")
+    # V = 4 special words and 12 others.
+    assert evaluation.measure_perplexity(captioner, references, store) == pytest.approx(16.0, rel=1e-5)
+
+
+def test_perplexity_equals_the_mean_over_words_and_end_markers_worked_out_by_hand(build_captioner, dataset, store):
+    captioner = build_captioner()
+    # The other 13 have weight 1, so the sum is 4 + 2 + 3 + 13 = 22.
+    weigh_words(captioner, {4: 4, 1: 2, 3: 3})
+    one, two = dataset.image_ids("validation")[:2]
+    references = {one: ("a red zebra",), two: ("a a",)}
+    # a 4/22, red 1/22, zebra (unknown) 2/22, end 3/22; a 4/22, a 4/22, end 3/22.
+    expected = (22**7 / (4 * 1 * 2 * 3 * 4 * 4 * 3)) ** (1 / 7)
+    assert evaluation.measure_perplexity(captioner, references, store) == pytest.approx(expected, rel=1e-5)
+
+
+def test_perplexity_counts_every_word_of_a_caption_longer_than_training_reads(build_captioner, dataset, store):
+    captioner = build_captioner()
+    weigh_words(captioner, {3: 5})
+    # 40 words of 1/20 each and an end marker of 5/20.
+    references = {dataset.image_ids("validation")[0]: (" ".join(["red"] * 40),)}
+    expected = (20**41 / 5) ** (1 / 41)
+    assert evaluation.measure_perplexity(captioner, references, store) == pytest.approx(expected, rel=1e-5)
+
+
+def test_log_probs_come_in_the_order_of_the_captions(build_captioner, dataset, store):
+    captioner = build_captioner()
+    weigh_words(captioner, {4: 4, 1: 2, 3: 3})
+    one, two = dataset.image_ids("validation")[:2]
+    log_probs, counts = evaluation.measure_log_probs(captioner, [(one, "a red zebra"), (two, "a"), (one, "red")], store)
+    # As above, of 22: a 4, red 1, zebra (unknown) 2, end 3.
+    assert log_probs == pytest.approx(np.log([4 * 1 * 2 * 3 / 22**4, 4 * 3 / 22**2, 1 * 3 / 22**2]), rel=1e-5)
+    assert list(counts) == [4, 2, 2]
+
+
+def test_the_validation_scorer_sees_the_decoder_as_it_is_now(build_captioner, dataset, store):
+    captioner = build_captioner()
+    references = dataset.references_of("validation")
+    score = evaluation.validation_scorer(captioner, store, references)
+    before = score(captioner.decoder)
+    assert before.keys() == {"cider_d", "bleu_4", "rouge_l", "distinct_captions"}
+    assert before["distinct_captions"] > 1
+    captioner.decoder.set_weights([np.zeros_like(weight) for weight in captioner.decoder.get_weights()])
+    assert score(captioner.decoder)["distinct_captions"] == 1
+
+
+def test_controls_are_shuffled_captions_the_commonest_caption_and_people(report, dataset):
+    controls = evaluation.score_controls(report, dataset)
+    assert list(controls) == ["shuffled", "most_common", "human"]
+    for scores in controls.values():
+        assert tuple(scores) == evaluation.HEADLINE
+    assert controls["human"]["cider_d"] > report["cider_d"]
+    references = dataset.references_of("validation")
+    common = metrics.most_common_caption([text for _, text in dataset.captions("train")])
+    scores = metrics.score_captions(dict.fromkeys(references, common), references)
+    assert controls["most_common"]["bleu_1"] == scores["bleu_1"]
+
+
+def test_controls_need_only_the_photos_that_were_captioned(report, dataset):
+    some = dict(list(report["captions"].items())[:4])
+    assert evaluation.score_controls(report | {"captions": some}, dataset)["human"]["bleu_1"] > 0
+
+
+def test_outside_a_checkout_the_commit_is_not_known(monkeypatch, tmp_path):
+    monkeypatch.setattr(evaluation.config, "PROJECT_DIR", tmp_path)
+    assert evaluation.describe_machine()["git_commit"] is None
