@@ -16,7 +16,7 @@ FORMAT = 1
 # What says whether an encoder is the one that a captioner was trained on.
 ENCODER_KEYS = ("name", "regions_layer", "fingerprint", "mirrored")
 # Which captioner answers when nobody names one: the best encoder first.
-PREFERENCE = ("vgg16", "mobilenet_v2", "compact")
+PREFERENCE = ("vgg16", "efficientnet_lite2", "mobilenet_v2", "compact")
 
 
 def list_captioners(artifacts_dir: str | Path = config.ARTIFACTS_DIR) -> list[Path]:

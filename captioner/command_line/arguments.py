@@ -173,7 +173,8 @@ def _add_search_options(command: argparse.ArgumentParser) -> None:
 
 
 def _add_encoder_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--encoder", default="auto", help="vgg16, mobilenet_v2, compact or auto (default)")
+    encoders = "vgg16, efficientnet_lite2, mobilenet_v2, compact or auto (default)"
+    command.add_argument("--encoder", default="auto", help=encoders)
     command.add_argument(
         "--mirrored",
         action=argparse.BooleanOptionalAction,

