@@ -1,5 +1,6 @@
 """The page: photos in, captions out. Start it with `streamlit run app.py`."""
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def choose_captioner(folders: list[Path]) -> tuple:
     return folder, choices.default_search(folder)
 
 
-def choose_search(defaults) -> tuple[dict, int]:
+def choose_search(defaults) -> tuple:
     """Lets the visitor choose how captions are searched, and how many others are shown."""
     beams = st.slider("Beams", 1, 10, min(defaults.num_beams, 10), key="beams", bind="query-params")
     st.caption("Unfinished captions pursued at once. More take longer and are rarely better beyond five.")
@@ -39,14 +40,14 @@ def choose_search(defaults) -> tuple[dict, int]:
     st.caption("Towards 0 short captions win, towards 3 long ones.")
     others = st.slider("Other captions", 0, 5, 2, key="others", bind="query-params")
     st.caption("Runners-up to show for each photo. More of them than beams widen the search.")
-    return {"num_beams": max(beams, others + 1), "length_penalty": length}, others
+    return dataclasses.replace(defaults, num_beams=max(beams, others + 1), length_penalty=length), others
 
 
-def show_results(files: list, captioner, version: str, search: dict, others: int) -> None:
+def show_results(files: list, captioner, version: str, search, others: int) -> None:
     """Captions the photos that are new, batch by batch, and shows a card for each and the downloads."""
     top, progress = st.container(), st.empty()
     # A placeholder empties what stood in its place before: no photo is ever seen beside another one's caption.
-    slots = {(file.file_id, version, *search.values()): (file, st.empty()) for file in files}
+    slots = {(file.file_id, version, search): (file, st.empty()) for file in files}
     # Only what is on the page is remembered.
     known = st.session_state.get("results", {})
     results = st.session_state["results"] = {key: known[key] for key in slots if key in known}
@@ -60,7 +61,7 @@ def show_results(files: list, captioner, version: str, search: dict, others: int
         progress.progress(len(results) / len(slots), f"Captioned {len(results)} of {len(slots)} photos")
         batch = waiting[start : start + uploads.BATCH_SIZE]
         named = [(slots[key][0].name, slots[key][0].getvalue()) for key in batch]
-        for key, photo in zip(batch, uploads.caption_uploads(captioner, named, **search), strict=True):
+        for key, photo in zip(batch, uploads.caption_uploads(captioner, named, search), strict=True):
             results[key] = photo
             show_card(slots[key][1], key[0], photo, others)
     progress.empty()

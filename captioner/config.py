@@ -11,9 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
-DATA_DIR = PROJECT_DIR / "data"
-# Elsewhere where a server keeps its captioners apart from the code.
-ARTIFACTS_DIR = Path(os.environ.get("CAPTIONER_ARTIFACTS") or PROJECT_DIR / "artifacts")
+# An installed package carries within it the captioners that a clone has in `artifacts/`.
+_PACKED_DIR = Path(__file__).resolve().parent / "shipped"
+IS_INSTALLED = _PACKED_DIR.is_dir()
+SHIPPED_DIR = _PACKED_DIR if IS_INSTALLED else PROJECT_DIR / "artifacts"
+# Where all that is made goes: into the clone, but never beside an installed package, in a folder that belongs to pip.
+HOME_DIR = Path(os.environ.get("CAPTIONER_HOME") or ("~/.captioner" if IS_INSTALLED else PROJECT_DIR)).expanduser()
+DATA_DIR = HOME_DIR / "data"
+# Elsewhere where a server keeps its captioners apart from the code; then those that are shipped do not count.
+ARTIFACTS_VARIABLE = "CAPTIONER_ARTIFACTS"
+ARTIFACTS_DIR = Path(os.environ.get(ARTIFACTS_VARIABLE) or HOME_DIR / "artifacts")
 # Made by the project and rebuilt at need: caches of features, and checkpoints of training runs.
 FEATURES_DIR = DATA_DIR / "features"
 RUNS_DIR = DATA_DIR / "runs"
@@ -123,6 +130,11 @@ class DecodingConfig:
     # No caption says so many words twice in the same order; 0 lets it. Three words are repeated by 0.6 % of Flickr8k's
     # train captions, two by 4 %; without the rule a tenth of ours repeat three.
     no_repeat: int = 3
+
+    def __post_init__(self):
+        for name, least in (("num_beams", 1), ("max_length", 1), ("length_penalty", 0), ("no_repeat", 0)):
+            if not getattr(self, name) >= least:
+                raise ValueError(f"{name} must be at least {least}. Received: {name}={getattr(self, name)!r}")
 
 
 SURE, FAIRLY_SURE, GUESSING = LABELS = ("sure", "fairly sure", "guessing")

@@ -6,17 +6,22 @@ Legend: `B` photos, `S` side of a photo in pixels, `T` words, `R` regions, `H` a
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
+from typing import overload
 
 import numpy as np
 from PIL import Image
 
 from captioner import config
 from captioner.config import Calibration
+from captioner.data.photos import Photo, load_photo, name_photo
 from captioner.data.vocabulary import Vocabulary
 from captioner.decoder import beam_search
 from captioner.decoder.network import CaptionDecoder, DecoderStep
 from captioner.encoders.encoder import Encoder
 from captioner.encoders.features import FeatureStore
+
+# Photos of a list that are captioned together: enough to be fast, few enough for a small memory.
+_BATCH_SIZE = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +90,7 @@ class Caption:
 class Captioner:
     """A trained captioner. It keeps nothing between calls, so one can serve many people.
 
-    Load one with `captioner.artifacts.saving.load_captioner`.
+    Load one with `captioner.load`.
 
     Args:
         decoder: The trained decoder.
@@ -117,76 +122,121 @@ class Captioner:
         """Whether attention ranges over places in the photo, so that it can be drawn."""
         return self.decoder.settings.attend_to == "regions"
 
-    def caption_photos(self, photos: np.ndarray, **search) -> list[list[Caption]]:
-        """Captions a batch of photos.
+    @overload
+    def caption(self, photos: Photo, search: config.DecodingConfig | None = None) -> list[Caption]: ...
+
+    @overload
+    def caption(self, photos: Sequence[Photo], search: config.DecodingConfig | None = None) -> list[list[Caption]]: ...
+
+    def caption(self, photos, search=None):
+        """Captions a photo, or each photo of a list.
+
+        They are read in this process, so for files from strangers use the command or the page.
+
+        Args:
+            photos: A path, the bytes of a file, a Pillow image, or an array uint8 `(H, W, 3)` RGB, `(H, W, 4)` RGBA or
+                `(H, W)` grey; or a list or tuple of them.
+            search: How to search, by default the captioner's `settings`.
+
+        Returns:
+            The captions, best first, at most `search.num_beams`; for a list of photos a list of such lists.
+
+        Raises:
+            captioner.PhotoError: If a photo cannot be used; the message names it.
+            ValueError: If the captioner has no encoder or a number of the search is out of range.
+
+        Example:
+            >>> captioner.load().caption("dog.jpg")[0].text
+            'a dog runs through the grass'
+        """
+        side = self._known_encoder().image_size
+        if not isinstance(photos, list | tuple):
+            return self.caption_photos(load_photo(photos, side)[None], search)[0]
+        found = []
+        for start in range(0, len(photos), _BATCH_SIZE):
+            batch = enumerate(photos[start : start + _BATCH_SIZE], start)
+            pixels = [load_photo(photo, side, name_photo(photo, f"photos[{number}]")) for number, photo in batch]
+            found += self.caption_photos(np.stack(pixels), search)
+        return found
+
+    def caption_photos(self, photos: np.ndarray, search: config.DecodingConfig | None = None) -> list[list[Caption]]:
+        """Captions a batch of photos that have the encoder's size already.
 
         Args:
             photos: RGB, uint8 `(B, S, S, 3)`, as `captioner.data.photos.load_photo` gives them at `encoder.image_size`.
-            **search: As for `caption_features`.
+            search: How to search, by default the captioner's `settings`.
 
         Returns:
             For each photo its captions, best first.
+
+        Raises:
+            ValueError: If the photos have another shape or dtype, or as for `caption_features`.
         """
-        if self.encoder is None:
-            raise ValueError(f"The captioner {self.name} has no encoder: it captions features only.")
-        return self.caption_features(*self.encoder.encode(photos), **search)
+        return self.caption_features(*self._known_encoder().encode(photos), search)
 
     def caption_features(
         self,
         pooled: np.ndarray,
         regions: np.ndarray,
-        *,
-        num_beams: int | None = None,
-        length_penalty: float | None = None,
+        search: config.DecodingConfig | None = None,
     ) -> list[list[Caption]]:
         """Captions photos whose features are known.
 
         Args:
             pooled: `(B, P)` float.
             regions: `(B, R, D)` float.
-            num_beams: Width of the search, and the most captions for each photo; by default the captioner's.
-            length_penalty: See `captioner.decoder.beam_search`; by default the captioner's.
+            search: How to search, by default the captioner's `settings`.
 
         Returns:
-            For each photo its captions, best first.
+            For each photo its captions, best first, at most `search.num_beams`.
+
+        Raises:
+            ValueError: If a number of the search is out of range.
         """
-        num_beams = self.settings.num_beams if num_beams is None else num_beams
+        search = search or self.settings
         vocabulary = self.vocabulary
         found = beam_search.search_beams(
             self._step.step,
-            self._step.start(pooled, regions, num_beams),
+            self._step.start(pooled, regions, search.num_beams),
             len(pooled),
-            num_beams=num_beams,
-            max_length=self.settings.max_length,
-            length_penalty=self.settings.length_penalty if length_penalty is None else length_penalty,
+            search,
             start_id=vocabulary.start_id,
             end_id=vocabulary.end_id,
-            no_repeat=self.settings.no_repeat,
             forbidden_ids=(vocabulary.pad_id, vocabulary.start_id, vocabulary.unknown_id),
         )
         return [[self._caption(hypothesis) for hypothesis in hypotheses] for hypotheses in found]
 
     def caption_store(
-        self, features: FeatureStore, image_ids: Sequence[str], *, batch_size: int = 100, **search
+        self,
+        features: FeatureStore,
+        image_ids: Sequence[str],
+        search: config.DecodingConfig | None = None,
+        *,
+        batch_size: int = 100,
     ) -> Iterator[tuple[str, list[Caption]]]:
         """Captions photos of a feature cache.
 
         Args:
             features: The cache.
             image_ids: The photos.
+            search: How to search, by default the captioner's `settings`.
             batch_size: Photos searched together.
-            **search: As for `caption_features`.
 
         Yields:
             Image id and captions, best first, in the order of `image_ids`.
         """
         for start in range(0, len(image_ids), batch_size):
             batch = image_ids[start : start + batch_size]
-            yield from zip(batch, self.caption_features(*features.rows(batch), **search), strict=True)
+            yield from zip(batch, self.caption_features(*features.rows(batch), search), strict=True)
 
     def read_captions(self, inputs):
         """Returns the logits `(B, T, V)` of given captions, teacher-forced; `inputs` as for `CaptionDecoder`'s call."""
         return self._step.read(inputs)
+
+    def _known_encoder(self) -> Encoder:
+        if self.encoder is None:
+            raise ValueError(f"The captioner {self.name} has no encoder: it captions features only.")
+        return self.encoder
 
     def _caption(self, hypothesis: beam_search.Hypothesis) -> Caption:
         words = tuple(self.vocabulary.words[token_id] for token_id in hypothesis.token_ids)

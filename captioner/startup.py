@@ -3,6 +3,8 @@
 import ctypes
 import importlib
 import os
+import sys
+import threading
 
 # From glibc's malloc.h; see `man mallopt`.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
@@ -44,3 +46,14 @@ def import_quietly(name: str = "tensorflow") -> None:
     finally:
         os.dup2(kept, _STANDARD_ERROR)
         os.close(kept)
+
+
+def prepare_library() -> None:
+    """Does for a program that uses this package what can be done without its leave.
+
+    TensorFlow is told to log errors alone, and what it writes at its import is hidden where no other thread can write
+    to standard error meanwhile. `keep_freed_memory` is left to the program: it changes how all of it gets memory.
+    """
+    if "tensorflow" not in sys.modules and threading.active_count() == 1:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        import_quietly()

@@ -68,6 +68,7 @@ def project(tmp_path, monkeypatch):
     from captioner import config
 
     monkeypatch.setattr(config, "ARTIFACTS_DIR", tmp_path / "artifacts")
+    monkeypatch.setattr(config, "SHIPPED_DIR", tmp_path / "shipped")
     monkeypatch.setattr(config, "FEATURES_DIR", tmp_path / "features")
     monkeypatch.setattr(config, "RUNS_DIR", tmp_path / "runs")
     return tmp_path

@@ -48,11 +48,11 @@ class ColourCaptioner:
     def __init__(self):
         self.calls, self.has_regions, self.confidence = [], True, ""
 
-    def caption_photos(self, photos, *, num_beams=3, length_penalty=0.7):
+    def caption_photos(self, photos, search=settings):
         if photos.any():  # A black photo is the page warming the captioner up.
-            self.calls.append({"photos": len(photos), "num_beams": num_beams, "length_penalty": length_penalty})
+            self.calls.append({"photos": len(photos), "search": search})
         names = [list(COLOURS)[int(photo.mean((0, 1)).argmax())] for photo in photos]
-        return [[self.caption(name, rank) for rank in range(num_beams)] for name in names]
+        return [[self.caption(name, rank) for rank in range(search.num_beams)] for name in names]
 
     def caption(self, name: str, rank: int) -> Caption:
         words = ("something", name) if rank == 0 else ("guess", str(rank), name)
@@ -186,7 +186,7 @@ def test_settings_reach_the_search_and_caption_anew(captioner):
     page = upload(open_page(), ("red.png", make_photo("red")))
     page.slider(key="beams").set_value(5).run()
     page.slider(key="length").set_value(1.2).run()
-    assert [(call["num_beams"], call["length_penalty"]) for call in captioner.calls] == [
+    assert [(call["search"].num_beams, call["search"].length_penalty) for call in captioner.calls] == [
         (3, 0.7),
         (5, 0.7),
         (5, 1.2),
@@ -207,7 +207,7 @@ def test_nonsense_in_the_address_is_ignored(captioner):
 def test_more_other_captions_than_beams_widen_the_search(captioner):
     page = open_page(beams="1", others="3")
     page = upload(page, ("red.png", make_photo("red")))
-    assert captioner.calls[0]["num_beams"] == 4
+    assert captioner.calls[0]["search"].num_beams == 4
     (others,) = [element.value for element in page.html if 'class="alternatives"' in element.value]
     assert re.findall(r"<li>(.*?) <small>", others) == ["guess 1 red", "guess 2 red", "guess 3 red"]
     assert "18%" in others  # exp(log(0.5) - 1)

@@ -33,3 +33,19 @@ def test_what_is_decided_stands_and_none_leaves_it_open():
 def test_an_unknown_setting_is_refused():
     with pytest.raises(TypeError, match="epoch"):
         config.suggest_training(1_800, epoch=3)
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"num_beams": 0}, "num_beams must be at least 1. Received: num_beams=0"),
+        ({"max_length": 0}, "max_length must be at least 1. Received: max_length=0"),
+        ({"length_penalty": -0.5}, "length_penalty must be at least 0. Received: length_penalty=-0.5"),
+        ({"length_penalty": float("nan")}, "length_penalty must be at least 0. Received: length_penalty=nan"),
+        ({"no_repeat": -1}, "no_repeat must be at least 0. Received: no_repeat=-1"),
+    ],
+)
+def test_a_search_out_of_range_is_refused(choice, message):
+    with pytest.raises(ValueError, match=message):
+        config.DecodingConfig(**choice)
+    assert config.DecodingConfig(num_beams=1, max_length=1, length_penalty=0, no_repeat=0).num_beams == 1

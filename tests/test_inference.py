@@ -15,6 +15,10 @@ def features(tiny_captioner, drawn_photos):
     return tiny_captioner.encoder.encode(drawn_photos)
 
 
+def searching(num_beams, **choices):
+    return config.DecodingConfig(num_beams, **{"max_length": 6} | choices)
+
+
 def texts(found):
     return [[caption.text for caption in captions] for captions in found]
 
@@ -41,7 +45,7 @@ def write_greedily(captioner, pooled, regions):
 
 
 def test_one_beam_writes_what_greedy_search_by_hand_writes(tiny_captioner, features):
-    found = tiny_captioner.caption_features(*features, num_beams=1)
+    found = tiny_captioner.caption_features(*features, searching(1))
     assert texts(found) == [[write_greedily(tiny_captioner, *views)] for views in zip(*features, strict=True)]
     # Otherwise the tests here would compare nothing.
     assert len({captions[0].text for captions in found}) >= 5
@@ -49,15 +53,15 @@ def test_one_beam_writes_what_greedy_search_by_hand_writes(tiny_captioner, featu
 
 
 def test_photos_of_a_batch_get_the_captions_they_get_alone(tiny_captioner, drawn_photos):
-    together = tiny_captioner.caption_photos(drawn_photos, num_beams=3)
-    alone = [tiny_captioner.caption_photos(photo[None], num_beams=3)[0] for photo in drawn_photos]
+    together = tiny_captioner.caption_photos(drawn_photos, searching(3))
+    alone = [tiny_captioner.caption_photos(photo[None], searching(3))[0] for photo in drawn_photos]
     assert texts(together) == texts(alone)
     for one, other in zip(together, alone, strict=True):
         assert [c.log_prob for c in one] == pytest.approx([c.log_prob for c in other], abs=1e-3)
 
 
 def test_captions_come_best_first_and_differ(tiny_captioner, features):
-    for captions in tiny_captioner.caption_features(*features, num_beams=4):
+    for captions in tiny_captioner.caption_features(*features, searching(4)):
         assert 1 <= len(captions) <= 4
         assert len({caption.text for caption in captions}) == len(captions)
 
@@ -101,7 +105,7 @@ def test_markers_and_unknown_words_are_never_written(build_captioner, features):
     # Left to itself this decoder would write nothing but pad, unknown and start.
     bias[[0, 1, 2]] = 1000.0
     captioner.decoder.classifier.bias.assign(bias)
-    found = captioner.caption_features(*features, num_beams=3)
+    found = captioner.caption_features(*features, searching(3))
     written = {word for captions in found for caption in captions for word in caption.words}
     assert written and written <= set(captioner.vocabulary.words[4:])
 
@@ -109,7 +113,7 @@ def test_markers_and_unknown_words_are_never_written(build_captioner, features):
 def test_a_wider_search_may_be_asked_for_and_short_captions_favoured(tiny_captioner, features):
     assert {len(captions) for captions in tiny_captioner.caption_features(*features)} == {2}
     short, long = (
-        np.mean([len(c[0].words) for c in tiny_captioner.caption_features(*features, num_beams=4, length_penalty=p)])
+        np.mean([len(c[0].words) for c in tiny_captioner.caption_features(*features, searching(4, length_penalty=p))])
         for p in (0.0, 3.0)
     )
     assert short <= long
@@ -127,7 +131,7 @@ def test_eight_threads_at_once_each_get_their_own_captions(build_captioner, tiny
 def test_a_captioner_keeps_nothing_between_calls(tiny_captioner, drawn_photos):
     before = dict(vars(tiny_captioner))
     first = texts(tiny_captioner.caption_photos(drawn_photos[:1]))
-    tiny_captioner.caption_photos(drawn_photos[1:3], num_beams=1)
+    tiny_captioner.caption_photos(drawn_photos[1:3], searching(1))
     assert texts(tiny_captioner.caption_photos(drawn_photos[:1])) == first
     assert vars(tiny_captioner) == before
 
@@ -194,11 +198,6 @@ def test_without_an_encoder_photos_are_refused(tiny_captioner, drawn_photos):
 def test_photos_of_the_wrong_size_are_refused(tiny_captioner):
     with pytest.raises(ValueError, match=r"tiny takes uint8 photos of shape \(B, 32, 32, 3\). Received: .*33"):
         tiny_captioner.caption_photos(np.zeros((1, 33, 33, 3), np.uint8))
-
-
-def test_a_search_without_beams_is_refused(tiny_captioner, features):
-    with pytest.raises(ValueError, match="num_beams must be at least 1. Received: num_beams=0"):
-        tiny_captioner.caption_features(*features, num_beams=0)
 
 
 def caption_with(attention, has_regions=True):

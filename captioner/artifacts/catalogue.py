@@ -5,6 +5,7 @@ No TensorFlow here, so that the page and the command can tell at once.
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 from captioner import config
@@ -19,25 +20,48 @@ ENCODER_KEYS = ("name", "regions_layer", "fingerprint", "mirrored")
 PREFERENCE = ("vgg16", "efficientnet_lite2", "mobilenet_v2", "compact")
 
 
-def list_captioners(artifacts_dir: str | Path = config.ARTIFACTS_DIR) -> list[Path]:
-    """Returns the folders of all captioners, the one to prefer first."""
-    folders = [path.parent for path in Path(artifacts_dir).glob(f"*/{CONFIG_FILE}") if path.parent.name[0] != "."]
+def list_captioners(*artifacts_dirs: str | Path) -> list[Path]:
+    """Returns the folders of all captioners, the one to prefer first.
+
+    Args:
+        *artifacts_dirs: Where to look, by default in `artifacts/` and among those that came with the project. Of two
+            captioners of one name the first counts.
+    """
+    by_name: dict[str, Path] = {}
+    for artifacts_dir in artifacts_dirs or _default_dirs():
+        for path in Path(artifacts_dir).glob(f"*/{CONFIG_FILE}"):
+            by_name.setdefault(path.parent.name, path.parent)
     rank = {name: number for number, name in enumerate(PREFERENCE)}
+    folders = [folder for name, folder in by_name.items() if name[0] != "."]
     return sorted(folders, key=lambda folder: (rank.get(folder.name, len(rank)), folder.name))
 
 
-def choose_captioner(folder: str | Path | None = None) -> Path:
-    """Returns the given folder, else the preferred captioner in `artifacts/`.
+def choose_captioner(name_or_folder: str | os.PathLike[str] | None = None) -> Path:
+    """Returns the folder of a captioner.
+
+    Args:
+        name_or_folder: The name of one of `list_captioners`, else a folder; by default the captioner to prefer.
 
     Raises:
-        FileNotFoundError: If there is none.
+        FileNotFoundError: If there is none; the message lists those that there are.
     """
-    if folder is not None:
-        return Path(folder)
-    found = list_captioners(config.ARTIFACTS_DIR)
-    if not found:
+    folders = list_captioners()
+    by_name = {folder.name: folder for folder in folders}
+    if name_or_folder is None and folders:
+        return folders[0]
+    if name_or_folder is None:
         raise FileNotFoundError(f"No captioner in {config.ARTIFACTS_DIR}. Run model.ipynb to the end to create one.")
-    return found[0]
+    folder = by_name.get(str(name_or_folder), Path(name_or_folder))
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"No captioner at {folder}. Name a folder, or one of those that there are: {', '.join(by_name) or 'none'}."
+        )
+    return folder
+
+
+def _default_dirs() -> list[Path]:
+    named = os.environ.get(config.ARTIFACTS_VARIABLE)
+    return [config.ARTIFACTS_DIR] if named else [config.ARTIFACTS_DIR, config.SHIPPED_DIR]
 
 
 def read_config(folder: str | Path) -> dict:
@@ -58,6 +82,12 @@ def read_config(folder: str | Path) -> dict:
     if calibration is not None and not _is_calibration(calibration):
         raise ValueError(damaged(folder / CONFIG_FILE) + f" Received: calibration={calibration!r}")
     return settings
+
+
+def read_search(settings: dict) -> config.DecodingConfig:
+    """Returns how a captioner of this configuration searches unless it is told otherwise."""
+    # Captioners saved before there was that rule were scored without it.
+    return config.DecodingConfig(**{"no_repeat": 0} | settings["decoding"])
 
 
 def read_metrics(folder: str | Path) -> dict:

@@ -100,15 +100,13 @@ def load_captioner(folder: str | Path, *, encoder: Encoder | None = None) -> Cap
             wanted["name"], regions_layer=wanted["regions_layer"], weights=weights, mirrored=wanted["mirrored"]
         )
     _check_encoder(encoder, wanted, folder)
-    # Captioners saved before there was that rule were scored without it.
-    decoding = config.DecodingConfig(**{"no_repeat": 0} | settings["decoding"])
     calibration = settings.get("calibration")
     return Captioner(
         decoder,
         vocabulary,
         encoder,
         name=folder.name,
-        settings=decoding,
+        settings=catalogue.read_search(settings),
         calibration=None if calibration is None else Calibration(**calibration),
     )
 

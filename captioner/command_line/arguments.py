@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from captioner import config, output
+from captioner import __version__, config, output
 
 _SPLIT_CHOICES = ("validation", "test")
 _CAPTION_EXAMPLES = """\
@@ -56,6 +56,7 @@ def _build_parser(runs: Mapping[str, Callable]) -> argparse.ArgumentParser:
         description="Caption photos; train and score captioners.",
         epilog="python -m captioner COMMAND --help tells more of a command.",
     )
+    parser.add_argument("--version", action="version", version=f"captioner {__version__}")
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(metavar="COMMAND")
 
@@ -162,7 +163,7 @@ def _add_caption_options(command: argparse.ArgumentParser) -> None:
 
 def _add_search_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--captioner", type=Path, metavar="DIR", help="folder of a captioner (default: the best in artifacts/)"
+        "--captioner", metavar="NAME", help="a name in artifacts/, or a folder (default: the best in artifacts/)"
     )
     command.add_argument(
         "--num-beams",

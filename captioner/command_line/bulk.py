@@ -17,6 +17,7 @@ import tqdm
 from captioner.data import photos
 
 if TYPE_CHECKING:
+    from captioner.config import DecodingConfig
     from captioner.inference import Caption, Captioner
 
 # A photo of 250 megapixels takes 750 MB while it is decoded, so that a few threads are enough.
@@ -26,15 +27,19 @@ _LOG_SECONDS = 30
 
 
 def caption_paths(
-    captioner: "Captioner", paths: Sequence[Path], *, batch_size: int = 32, **search
+    captioner: "Captioner",
+    paths: Sequence[Path],
+    search: "DecodingConfig | None" = None,
+    *,
+    batch_size: int = 32,
 ) -> Iterator[list[tuple[Path, "list[Caption] | Exception"]]]:
     """Captions photo files; one that cannot be read gets its reason and stops no other.
 
     Args:
         captioner: The captioner.
         paths: Photo files.
+        search: How to search, by default the captioner's `settings`.
         batch_size: Photos captioned together.
-        **search: As for `Captioner.caption_features`.
 
     Yields:
         Whenever a batch is done, its files in the order of `paths`, each with its captions, best first, or with the
@@ -74,7 +79,7 @@ def show_progress(total: int, num_done: int = 0, *, stream: TextIO | None = None
 
 def _caption_batch(captioner, results, pixels, search) -> list:
     """Puts captions in the place of pixels."""
-    found = iter(captioner.caption_photos(np.stack(pixels), **search) if pixels else ())
+    found = iter(captioner.caption_photos(np.stack(pixels), search) if pixels else ())
     return [(path, next(found) if isinstance(loaded, np.ndarray) else loaded) for path, loaded in results]
 
 

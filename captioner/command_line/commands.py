@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 something failed (what could be done is done), 2 wrong usa
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import os
 import sys
@@ -66,13 +67,13 @@ def run_caption(options: argparse.Namespace) -> int:
     try:
         captioner = _load_captioner(options.captioner)
         num_beams = max(options.num_beams or captioner.settings.num_beams, options.alternatives + 1)
-        search = {"num_beams": num_beams, "length_penalty": options.length_penalty}
+        search = _choose_search(captioner, num_beams=num_beams, length_penalty=options.length_penalty)
         if not options.resume:
             _set_aside(options.output)
         with (
             open_writer(options.output, layout, kept_bytes=kept_bytes) as writer,
             bulk.show_progress(len(files), num_done, hidden=hidden) as bar,
-            contextlib.closing(bulk.caption_paths(captioner, missing, **search)) as batches,
+            contextlib.closing(bulk.caption_paths(captioner, missing, search)) as batches,
         ):
             for results in batches:
                 rows = [(str(path), found) for path, found in results if not isinstance(found, Exception)]
@@ -96,7 +97,8 @@ def run_evaluate(options: argparse.Namespace) -> int:
     from captioner.scoring import evaluation
 
     store = features.extract_features(captioner.encoder, dataset.photo_paths(options.split))
-    report = evaluation.evaluate_captioner(captioner, dataset, store, options.split, num_beams=options.num_beams)
+    search = _choose_search(captioner, num_beams=options.num_beams)
+    report = evaluation.evaluate_captioner(captioner, dataset, store, options.split, search=search)
     if store.failed:
         print(f"{len(store.failed)} photos could not be read and were left out:", file=sys.stderr)
         for image_id, reason in store.failed.items():
@@ -216,13 +218,20 @@ def _start_tensorflow() -> None:
     startup.import_quietly()
 
 
-def _load_captioner(folder: Path | None):
+def _load_captioner(name_or_folder: str | None):
     _start_tensorflow()
     from captioner.artifacts import catalogue, saving
 
     # Keras prints to the screen when it fetches weights; there only captions and scores belong.
     with contextlib.redirect_stdout(sys.stderr):
-        return saving.load_captioner(catalogue.choose_captioner(folder))
+        return saving.load_captioner(catalogue.choose_captioner(name_or_folder))
+
+
+def _choose_search(captioner, **choices):
+    """Returns the captioner's own search, changed where somebody chose otherwise."""
+    return dataclasses.replace(
+        captioner.settings, **{name: value for name, value in choices.items() if value is not None}
+    )
 
 
 def _read_split(folder: Path | None, split: str):

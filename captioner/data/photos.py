@@ -6,6 +6,7 @@ squashed to a square: Flickr8k's captions are of whole photos, and a centre crop
 
 import functools
 import io
+import os
 import threading
 from pathlib import Path
 
@@ -32,34 +33,35 @@ PREPROCESSING_VERSION = 2
 Box = tuple[float, float, float, float]
 
 
+# What a photo may be given as: a file, the bytes of one, a Pillow image, or an array uint8 `(H, W, 3)` RGB, `(H, W, 4)`
+# RGBA or `(H, W)` grey.
+Photo = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
+
+
 class PhotoError(ValueError):
     """A photo that cannot be used. The message is one sentence for the person who gave it."""
 
 
-def open_photo(source: str | Path | bytes, name: str | None = None, *, reduced: bool = False) -> Image.Image:
+def open_photo(source: Photo, name: str | None = None, *, reduced: bool = False) -> Image.Image:
     """Opens a photo upright and in RGB.
 
     Args:
-        source: A file, or the bytes of one.
+        source: The photo.
         name: What to call the photo in messages, by default the file's name.
-        reduced: Whether a JPEG may be decoded at a half, a quarter or an eighth of its size, which for 12 megapixels
-            takes half the time; see `REDUCED_SIDES`. Smaller photos and other formats keep their size.
+        reduced: Whether a JPEG file may be decoded at a half, a quarter or an eighth of its size, which takes half the
+            time for 12 megapixels; see `REDUCED_SIDES`. Smaller photos and other formats keep their size.
 
     Returns:
         An RGB picture in memory, which owes nothing to the file any more.
 
     Raises:
-        PhotoError: If it is missing, empty, no picture, cut short or too large.
+        PhotoError: If it is missing, empty, no picture, cut short or too large, or an array of another shape or dtype.
     """
-    name = name or (Path(source).name if isinstance(source, str | Path) else "The upload")
-    if isinstance(source, bytes):
-        if not source:
-            raise PhotoError(f"{name} is empty.")
-        source = io.BytesIO(source)
-    elif Path(source).is_file() and not Path(source).stat().st_size:
-        raise PhotoError(f"{name} is empty.")
+    name = name or name_photo(source)
     try:
-        with _read_header(source) as picture:
+        if isinstance(source, Image.Image | np.ndarray):
+            return _decode(source if isinstance(source, Image.Image) else _wrap_array(source, name), name, False)
+        with _read_header(_find_file(source, name)) as picture:
             return _decode(picture, name, reduced)
     except PhotoError:
         raise
@@ -76,13 +78,11 @@ def open_photo(source: str | Path | bytes, name: str | None = None, *, reduced: 
         raise PhotoError(f"{name} is damaged or cut short ({error}).") from None
 
 
-def load_photo(
-    source: str | Path | bytes, image_size: int, name: str | None = None, *, box: Box | None = None
-) -> np.ndarray:
+def load_photo(source: Photo, image_size: int, name: str | None = None, *, box: Box | None = None) -> np.ndarray:
     """Reads a photo as an encoder takes it.
 
     Args:
-        source: A file, or the bytes of one.
+        source: The photo.
         image_size: Side `S` of the square in pixels.
         name: What to call the photo in messages, by default the file's name.
         box: The part of it to read, see `draw_boxes`; by default the whole.
@@ -136,7 +136,35 @@ def list_photos(paths: list[str | Path]) -> list[Path]:
     return files
 
 
-def _read_header(source: str | Path | io.BytesIO) -> Image.Image:
+def name_photo(source: Photo, unnamed: str = "The photo") -> str:
+    """Returns what to call a photo in messages: the name of its file, or `unnamed`."""
+    return Path(source).name if isinstance(source, str | os.PathLike) else unnamed
+
+
+def _find_file(source: object, name: str) -> Path | io.BytesIO:
+    if isinstance(source, bytes):
+        file, size = io.BytesIO(source), len(source)
+    elif isinstance(source, str | os.PathLike):
+        file = Path(source)
+        size = file.stat().st_size if file.is_file() else None
+    else:
+        raise PhotoError(f"{name} must be a path, bytes, a Pillow image or an array. Received: {type(source).__name__}")
+    if size == 0:
+        raise PhotoError(f"{name} is empty.")
+    return file
+
+
+def _wrap_array(pixels: np.ndarray, name: str) -> Image.Image:
+    is_picture = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))
+    if pixels.dtype != np.uint8 or not pixels.size or not is_picture:
+        raise PhotoError(
+            f"{name} must be uint8 of shape (H, W, 3) RGB, (H, W, 4) RGBA or (H, W) grey. "
+            f"Received: dtype={pixels.dtype}, shape={pixels.shape}"
+        )
+    return Image.fromarray(pixels)
+
+
+def _read_header(source: Path | io.BytesIO) -> Image.Image:
     """Opens a picture whatever its size is, which is known but not yet in memory."""
     _register_heif()
     with _PILLOW_LIMIT_LOCK:

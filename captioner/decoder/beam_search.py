@@ -22,6 +22,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from captioner import config
+
 
 class StepFunction(Protocol):
     """One decoding step for all rows; `captioner.decoder.network.DecoderStep.step` is one."""
@@ -57,53 +59,37 @@ def search_beams(
     step: StepFunction,
     state: Any,
     num_photos: int,
+    search: config.DecodingConfig,
     *,
-    num_beams: int,
-    max_length: int,
-    length_penalty: float,
     start_id: int,
     end_id: int,
     forbidden_ids: Sequence[int] = (),
-    no_repeat: int = 0,
 ) -> list[list[Hypothesis]]:
     """Searches the likeliest captions of a batch of photos.
 
     Args:
         step: Scores the next words.
-        state: What the first call of `step` gets, of `num_photos * num_beams` rows.
+        state: What the first call of `step` gets, of `num_photos * search.num_beams` rows.
         num_photos: `B`.
-        num_beams: `K`, at least 1.
-        max_length: Most words of a caption.
-        length_penalty: 0 ranks by the sum of log-probabilities, 1 by their mean.
+        search: How to search; its `num_beams` is `K`.
         start_id: What every caption begins with.
         end_id: What ends a caption.
         forbidden_ids: Words that may never be written, for example pad, start and unknown.
-        no_repeat: Words of a phrase that no caption says twice, 0 for no such rule.
 
     Returns:
         For each photo its hypotheses, best first, at most `K` and at least one.
-
-    Raises:
-        ValueError: If a number is out of range.
     """
-    for name, value in (("num_beams", num_beams), ("max_length", max_length)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1. Received: {name}={value!r}")
-    if no_repeat < 0:
-        raise ValueError(f"no_repeat must not be negative. Received: no_repeat={no_repeat!r}")
-    if not length_penalty >= 0:
-        raise ValueError(f"length_penalty must not be negative. Received: length_penalty={length_penalty!r}")
-    beams = _Beams(num_photos, num_beams, length_penalty, end_id, start_id)
-    parents = np.arange(num_photos * num_beams, dtype=np.int32)
-    for _ in range(max_length):
+    beams = _Beams(num_photos, search.num_beams, search.length_penalty, end_id, start_id)
+    parents = np.arange(num_photos * search.num_beams, dtype=np.int32)
+    for _ in range(search.max_length):
         log_probs, attention_scores, state = step(beams.last_tokens(), parents, state)
         log_probs = np.array(log_probs, dtype=np.float32)
         log_probs[:, list(forbidden_ids)] = -np.inf
         if beams.length == 0:
             # A caption has at least one word.
             log_probs[:, end_id] = -np.inf
-        if no_repeat:
-            beams.forbid_repeats(log_probs, no_repeat)
+        if search.no_repeat:
+            beams.forbid_repeats(log_probs, search.no_repeat)
         parents = beams.extend(log_probs, np.asarray(attention_scores))
         if beams.done():
             break

@@ -102,7 +102,7 @@ ENCODERS = {
         regions_layers=(compact.GRID_LAYER,),
         url=None,
         image_size=config.CompactConfig.image_size,
-        shipped=config.PROJECT_DIR / "artifacts" / "compact" / compact.WEIGHTS_FILE,
+        shipped=config.SHIPPED_DIR / "compact" / compact.WEIGHTS_FILE,
     ),
 }
 

@@ -20,7 +20,7 @@ def default_search(folder: Path) -> config.DecodingConfig:
     Raises:
         FileNotFoundError, ValueError: If its configuration cannot be read.
     """
-    return config.DecodingConfig(**catalogue.read_config(folder)["decoding"])
+    return catalogue.read_search(catalogue.read_config(folder))
 
 
 def version_of(folder: Path) -> str:

@@ -19,6 +19,7 @@ from PIL import Image
 from captioner.data import photos
 
 if TYPE_CHECKING:
+    from captioner.config import DecodingConfig
     from captioner.inference import Caption, Captioner
 
 # Photos captioned together: enough to be fast, few enough to see them come.
@@ -70,13 +71,15 @@ def wake_captioner(folder: Path) -> "Captioner":
     return captioner
 
 
-def caption_uploads(captioner: "Captioner", uploads: Sequence[tuple[str, bytes]], **search) -> list[CaptionedPhoto]:
+def caption_uploads(
+    captioner: "Captioner", uploads: Sequence[tuple[str, bytes]], search: "DecodingConfig | None" = None
+) -> list[CaptionedPhoto]:
     """Captions a batch of uploads; one that cannot be read gets its reason and holds up no other.
 
     Args:
         captioner: The captioner.
         uploads: Name and content of each file.
-        **search: As for `Captioner.caption_features`.
+        search: How to search, by default the captioner's `settings`.
     """
     done, pixels = [], []
     with _TURN:
@@ -88,7 +91,7 @@ def caption_uploads(captioner: "Captioner", uploads: Sequence[tuple[str, bytes]]
                 done.append(CaptionedPhoto(name, preview=encode_preview(photo)))
             except photos.PhotoError as error:
                 done.append(CaptionedPhoto(name, problem=str(error)))
-        found = iter(captioner.caption_photos(np.stack(pixels), **search) if pixels else ())
+        found = iter(captioner.caption_photos(np.stack(pixels), search) if pixels else ())
     return [photo if photo.problem else dataclasses.replace(photo, captions=next(found)) for photo in done]
 
 

@@ -30,8 +30,7 @@ def evaluate_captioner(
     features: FeatureStore,
     split: str,
     *,
-    num_beams: int | None = None,
-    length_penalty: float | None = None,
+    search: config.DecodingConfig | None = None,
     progress: bool = True,
 ) -> dict:
     """Captions a split freely and scores the captions.
@@ -41,7 +40,7 @@ def evaluate_captioner(
         dataset: The data set, read with this split; with the train split too, copies from it are counted.
         features: Features of the split's photos. Photos that could not be read are left out and counted.
         split: The split.
-        num_beams, length_penalty: Search, by default the captioner's.
+        search: How to search, by default the captioner's `settings`.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -49,17 +48,17 @@ def evaluate_captioner(
         scores of `captioner.scoring.metrics.score_captions`, `perplexity`, and `captions` (image id -> caption).
     """
     image_ids = readable_photos(dataset, features, split)
-    search = {"num_beams": num_beams, "length_penalty": length_penalty}
-    captions = write_captions(captioner, features, image_ids, progress=progress, **search)
+    search = search or captioner.settings
+    captions = write_captions(captioner, features, image_ids, search, progress=progress)
     references = {image_id: dataset.references[image_id] for image_id in image_ids}
     train = {text for _, text in dataset.captions("train")} if "train" in dataset.splits else ()
     return {
         "captioner": captioner.name,
         "data": dataset.name,
         "split": split,
-        "num_beams": num_beams or captioner.settings.num_beams,
-        "length_penalty": captioner.settings.length_penalty if length_penalty is None else length_penalty,
-        "no_repeat": captioner.settings.no_repeat,
+        "num_beams": search.num_beams,
+        "length_penalty": search.length_penalty,
+        "no_repeat": search.no_repeat,
         "unreadable_photos": len(dataset.image_ids(split)) - len(image_ids),
         **metrics.score_captions(captions, references, train_captions=train),
         "perplexity": measure_perplexity(captioner, references, features),
@@ -74,10 +73,15 @@ def readable_photos(dataset: CaptionDataset, features: FeatureStore, split: str)
 
 
 def write_captions(
-    captioner: Captioner, features: FeatureStore, image_ids: Sequence[str], *, progress: bool = False, **search
+    captioner: Captioner,
+    features: FeatureStore,
+    image_ids: Sequence[str],
+    search: config.DecodingConfig | None = None,
+    *,
+    progress: bool = False,
 ) -> dict[str, str]:
     """Returns image id -> best caption, written freely."""
-    found = captioner.caption_store(features, image_ids, **search)
+    found = captioner.caption_store(features, image_ids, search)
     bar = tqdm.tqdm(found, total=len(image_ids), unit="photo", desc="captions", disable=not progress)
     return {image_id: captions[0].text for image_id, captions in bar}
 
@@ -179,6 +183,8 @@ def describe_machine() -> dict:
 
 def _git_commit() -> str | None:
     """Returns the commit of this checkout, or `None` where it is no checkout."""
+    if config.IS_INSTALLED:
+        return None  # Around it may lie a checkout of another project.
     try:
         result = subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"], cwd=config.PROJECT_DIR, capture_output=True, text=True, check=True

@@ -18,14 +18,42 @@ def test_the_captioner_of_the_best_encoder_is_listed_first(tmp_path):
     assert catalogue.list_captioners(tmp_path / "nowhere") == []
 
 
-def test_without_a_name_the_first_of_the_list_is_chosen(tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "ARTIFACTS_DIR", tmp_path)
+def put_captioner(folder):
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    return folder
+
+
+def test_without_a_name_the_first_of_the_list_is_chosen(project):
     with pytest.raises(FileNotFoundError, match=r"No captioner in .*\. Run model.ipynb to the end to create one\."):
         catalogue.choose_captioner()
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "config.json").write_text("{}")
-    assert catalogue.choose_captioner() == tmp_path / "mine"
-    assert catalogue.choose_captioner(tmp_path / "other") == tmp_path / "other"
+    mine = put_captioner(project / "artifacts" / "mine")
+    assert catalogue.choose_captioner() == mine
+
+
+def test_a_captioner_is_chosen_by_name_or_folder(project):
+    mine, elsewhere = put_captioner(project / "artifacts" / "mine"), put_captioner(project / "elsewhere" / "mine")
+    assert catalogue.choose_captioner("mine") == mine
+    assert catalogue.choose_captioner(str(elsewhere)) == catalogue.choose_captioner(elsewhere) == elsewhere
+
+
+def test_a_name_that_is_none_lists_those_that_there_are(project):
+    with pytest.raises(FileNotFoundError, match="No captioner at yours. .*one of those that there are: none."):
+        catalogue.choose_captioner("yours")
+    put_captioner(project / "artifacts" / "mine")
+    put_captioner(project / "shipped" / "vgg16")
+    with pytest.raises(FileNotFoundError, match="Name a folder, or one of those that there are: vgg16, mine."):
+        catalogue.choose_captioner("yours")
+
+
+def test_what_came_with_the_project_is_listed_unless_a_folder_is_named_or_a_namesake_was_made(project, monkeypatch):
+    shipped = put_captioner(project / "shipped" / "compact")
+    assert catalogue.list_captioners() == [shipped]
+    retrained = put_captioner(project / "artifacts" / "compact")
+    assert catalogue.list_captioners() == [retrained]
+    put_captioner(project / "shipped" / "vgg16")
+    monkeypatch.setenv(config.ARTIFACTS_VARIABLE, str(project / "artifacts"))
+    assert catalogue.list_captioners() == [retrained]
 
 
 def test_missing_metrics_are_explained(tiny_bundle):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from captioner import config
 from captioner.data import photos
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -45,7 +46,7 @@ def expect_cards(page, expected: dict[str, str]) -> None:
 def caption(server, content: bytes, **search) -> str:
     """What the package says of a photo without the page."""
     pixels = photos.load_photo(content, server.captioner.encoder.image_size)
-    return server.captioner.caption_photos(pixels[None], **({"num_beams": 3} | search))[0][0].text
+    return server.captioner.caption_photos(pixels[None], config.DecodingConfig(**{"num_beams": 3} | search))[0][0].text
 
 
 def settle(page) -> None:

@@ -1,6 +1,7 @@
 """The command line: what it prints and writes, its exit codes, and one sentence for each thing that can go wrong."""
 
 import csv
+import dataclasses
 import importlib
 import json
 import os
@@ -21,6 +22,7 @@ from captioner.scoring import metrics
 @pytest.fixture
 def loaded(tiny_captioner, monkeypatch):
     """Spares a test the loading of a captioner; returns it."""
+    monkeypatch.setattr(catalogue, "choose_captioner", lambda name: name)
     monkeypatch.setattr(saving, "load_captioner", lambda _: tiny_captioner)
     return tiny_captioner
 
@@ -49,10 +51,8 @@ def run(*arguments):
 
 def captions_of(captioner, *paths, num_beams=2):
     """What the captioner says of each file, without the command line."""
-    return [
-        [c.text for c in captioner.caption_photos(photos.load_photo(path, 32)[None], num_beams=num_beams)[0]]
-        for path in paths
-    ]
+    search = dataclasses.replace(captioner.settings, num_beams=num_beams)
+    return [[caption.text for caption in captioner.caption(path, search)] for path in paths]
 
 
 def test_captions_are_printed_beside_the_photos_those_of_a_folder_by_name(loaded, album, capsys):
@@ -191,11 +191,11 @@ def stop_at_batch(monkeypatch, captioner, number):
     """Presses Ctrl-C while that batch is captioned."""
     caption, batches = captioner.caption_photos, []
 
-    def stop(pixels, **search):
+    def stop(pixels, search):
         batches.append(len(pixels))
         if len(batches) == number:
             raise KeyboardInterrupt
-        return caption(pixels, **search)
+        return caption(pixels, search)
 
     monkeypatch.setattr(captioner, "caption_photos", stop)
     return batches
@@ -294,16 +294,17 @@ def test_what_was_printed_before_a_stop_stays(loaded, gallery, capsys, monkeypat
 
 def test_the_length_penalty_reaches_the_search(loaded, album, capsys, monkeypatch):
     seen, caption = [], loaded.caption_photos
-    monkeypatch.setattr(loaded, "caption_photos", lambda pixels, **search: seen.append(search) or caption(pixels))
+    monkeypatch.setattr(loaded, "caption_photos", lambda pixels, search: seen.append(search) or caption(pixels))
     assert run("caption", album, "--captioner", "x", "--length-penalty", 0.5) == 0
     assert run("caption", album, "--captioner", "x", "--num-beams", 4) == 0
-    assert seen == [{"num_beams": 2, "length_penalty": 0.5}, {"num_beams": 4, "length_penalty": None}]
+    asked = [dataclasses.replace(loaded.settings, **change) for change in ({"length_penalty": 0.5}, {"num_beams": 4})]
+    assert seen == asked
 
 
-def test_what_is_printed_while_weights_are_fetched_stays_out_of_the_output(tiny_captioner, album, capsys, monkeypatch):
+def test_what_is_printed_while_weights_are_fetched_stays_out_of_the_output(loaded, album, capsys, monkeypatch):
     def load(_):
         print("Downloading data from https://...")
-        return tiny_captioner
+        return loaded
 
     monkeypatch.setattr(saving, "load_captioner", load)
     assert run("caption", album / "b.jpg", "--captioner", "x", "--format", "json") == 0
@@ -319,6 +320,7 @@ def test_a_saved_captioner_is_loaded_by_its_folder(tiny_bundle, tiny_captioner, 
 
 def test_without_a_folder_the_preferred_captioner_answers(tiny_bundle, album, capsys, monkeypatch):
     monkeypatch.setattr(config, "ARTIFACTS_DIR", tiny_bundle.parent)
+    monkeypatch.setattr(config, "SHIPPED_DIR", tiny_bundle.parent)
     assert run("caption", album / "b.jpg") == 0
     assert str(album / "b.jpg") in capsys.readouterr().out
 
@@ -334,7 +336,7 @@ def cut_decoder(folder):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (shutil.rmtree, "error: No captioner at .*tiny. Run model.ipynb to the end to create one."),
+        (shutil.rmtree, "error: No captioner at .*tiny. Name a folder, or one of those that there are: "),
         (remove_vocabulary, "error: The captioner at .*tiny lacks vocabulary.json. Run model.ipynb again to make it"),
         (cut_decoder, "error: .*decoder.keras is damaged. Run model.ipynb again to make it anew."),
     ],
@@ -619,7 +621,7 @@ def test_help_tells_the_default_of_every_option_and_gives_examples(capsys):
     with pytest.raises(SystemExit) as caught:
         command_line.main(["caption", "--help"])
     assert caught.value.code == 0
-    options, examples = capsys.readouterr().out.partition("  --captioner DIR")[2].split("examples:")
+    options, examples = capsys.readouterr().out.partition("  --captioner NAME")[2].split("examples:")
     for option in ("--captioner DIR" + options).split("\n  --"):
         assert "default:" in option, option
     assert "--resume" in examples and "jsonl" in examples and "exit codes:" in examples

@@ -221,7 +221,7 @@ def test_text_with_a_photo_s_name_is_refused(tmp_path):
 def test_an_empty_file_is_refused(tmp_path):
     (tmp_path / "empty.jpg").touch()
     _assert_refused(tmp_path / "empty.jpg", "^empty.jpg is empty.$")
-    _assert_refused(b"", "^The upload is empty.$")
+    _assert_refused(b"", "^The photo is empty.$")
     _assert_refused(b"", "^cat.png is empty.$", name="cat.png")
 
 
@@ -234,7 +234,7 @@ def test_a_photo_with_too_many_pixels_is_refused_before_it_is_decoded(monkeypatc
     monkeypatch.setattr(photos, "MAX_MEGAPIXELS", 3)
     assert photos.load_photo(source, 16).shape == (16, 16, 3)
     monkeypatch.setattr(photos, "MAX_MEGAPIXELS", 2)
-    _assert_refused(source, "^The upload has 3 megapixels, more than 2: make it smaller.$")
+    _assert_refused(source, "^The photo has 3 megapixels, more than 2: make it smaller.$")
 
 
 def test_our_limit_decides_and_pillow_s_own_is_left_as_it_was(monkeypatch):

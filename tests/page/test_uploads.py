@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from captioner.data import photos
+from captioner import config
 from captioner.page import uploads
 
 
@@ -22,10 +22,11 @@ def read(preview):
 
 def test_a_photo_gets_the_captions_that_the_command_gives(tiny_captioner, drawn_photos):
     contents = [encode(Image.fromarray(photo).resize((1500, 1200)), quality=90) for photo in drawn_photos[:3]]
-    done = uploads.caption_uploads(tiny_captioner, [("a", contents[0]), ("b", b"no"), ("c", contents[2])], num_beams=2)
+    files, search = [("a", contents[0]), ("b", b"no"), ("c", contents[2])], config.DecodingConfig(3)
+    done = uploads.caption_uploads(tiny_captioner, files, search)
     assert [photo.name for photo in done] == ["a", "b", "c"]
     for photo, content in ((done[0], contents[0]), (done[2], contents[2])):
-        expected = tiny_captioner.caption_photos(photos.load_photo(content, 32)[None], num_beams=2)[0]
+        expected = tiny_captioner.caption(content, search)
         assert [caption.text for caption in photo.captions] == [caption.text for caption in expected]
     assert done[1].problem.startswith("b is not a picture") and not done[1].captions
 

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from captioner import config
 from captioner.data import datasets
 from captioner.encoders import features
 from captioner.scoring import evaluation, metrics
@@ -52,11 +53,10 @@ def test_a_report_scores_the_captions_it_holds(report, dataset):
 
 
 def test_the_search_of_a_report_may_be_chosen(tiny_captioner, dataset, store):
-    chosen = evaluation.evaluate_captioner(
-        tiny_captioner, dataset, store, "validation", num_beams=1, length_penalty=0.0, progress=False
-    )
+    search = config.DecodingConfig(num_beams=1, length_penalty=0.0)
+    chosen = evaluation.evaluate_captioner(tiny_captioner, dataset, store, "validation", search=search, progress=False)
     assert (chosen["num_beams"], chosen["length_penalty"]) == (1, 0.0)
-    greedy = tiny_captioner.caption_store(store, list(dataset.image_ids("validation")), num_beams=1)
+    greedy = tiny_captioner.caption_store(store, list(dataset.image_ids("validation")), search)
     assert chosen["captions"] == {image_id: found[0].text for image_id, found in greedy}
 
 
