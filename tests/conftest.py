@@ -6,7 +6,10 @@ import os
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
+import http.server
+import re
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -32,6 +35,74 @@ def flickr8k_dir() -> Path:
 def drawn_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small drawn data set, for tests that only read it."""
     return drawings.draw_dataset(tmp_path_factory.mktemp("drawn") / "drawings", num_photos=40)
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    """Serves `files`, notes each request, and misbehaves as told.
+
+    Attributes:
+        files: Name -> bytes.
+        requests: Name and `Range` header of each request.
+        cuts: Name -> how many more times to close the connection half way through what was asked for.
+        refusals: Name -> the codes of errors to answer first.
+        knows_range: Whether `Range` is answered.
+    """
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.files, self.requests, self.cuts, self.refusals, self.knows_range = {}, [], {}, {}, True
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        name, wanted = self.path.lstrip("/"), self.headers.get("Range")
+        self.server.requests.append((name, wanted))
+        if refusals := self.server.refusals.get(name):
+            self.send_error(refusals.pop(0))
+            return
+        if name not in self.server.files:
+            self.send_error(404)
+            return
+        content = self.server.files[name]
+        start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if wanted and self.server.knows_range else 0
+        if start and start >= len(content):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(content)}")
+            self.end_headers()
+            return
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        rest = content[start:]
+        self.send_header("Content-Length", str(len(rest)))
+        self.end_headers()
+        if self.server.cuts.get(name, 0) > 0:
+            self.server.cuts[name] -= 1
+            rest = rest[: len(rest) // 2]
+        self.wfile.write(rest)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def file_server(monkeypatch):
+    """A server of files on this machine, of which nothing waits between two tries; see `_Server`."""
+    from captioner import fetch
+
+    monkeypatch.setattr(fetch, "_FIRST_WAIT_SECONDS", 0.0)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    server = _Server()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 # Words of the drawn captions, so that a captioner with random weights still scores a little.

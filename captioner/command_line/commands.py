@@ -222,9 +222,7 @@ def _load_captioner(name_or_folder: str | None):
     _start_tensorflow()
     from captioner.artifacts import catalogue, saving
 
-    # Keras prints to the screen when it fetches weights; there only captions and scores belong.
-    with contextlib.redirect_stdout(sys.stderr):
-        return saving.load_captioner(catalogue.choose_captioner(name_or_folder))
+    return saving.load_captioner(catalogue.choose_captioner(name_or_folder))
 
 
 def _choose_search(captioner, **choices):

@@ -9,15 +9,8 @@ Evaluation Metrics", JAIR 47, 2013. https://doi.org/10.1613/jair.3994
 
 import dataclasses
 import errno
-import http.client
 import os
-import re
 import shutil
-import socket
-import ssl
-import time
-import urllib.error
-import urllib.request
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
@@ -26,26 +19,10 @@ import tqdm
 
 from captioner import config
 from captioner.data import datasets
+from captioner.fetch import DownloadError, fetch_file
 
 BASE_URL = "https://github.com/jbrownlee/Datasets/releases/download/Flickr8k"
 ZIP_FILES = ("Flickr8k_text.zip", "Flickr8k_Dataset.zip")
-_CHUNK = 1 << 18
-_TIMEOUT_SECONDS = 30
-# Failures in a row without a new byte before we give up, and the first wait between them, doubled each time.
-_ATTEMPTS = 4
-_FIRST_WAIT_SECONDS = 1.0
-_NETWORK_ERRORS = (
-    urllib.error.URLError,
-    http.client.HTTPException,
-    ConnectionError,
-    TimeoutError,
-    ssl.SSLError,
-)
-_RANGE = re.compile(r"bytes (?:(?P<start>\d+)-\d+|\*)/(?P<total>\d+|\*)")
-
-
-class DownloadError(OSError):
-    """Flickr8k could not be fetched. The message says why and what to do."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,89 +125,10 @@ def _fetch_and_unpack(workshop: Path, base_url: str, progress: bool) -> Path:
     unpacked = workshop / "unpacked"
     shutil.rmtree(unpacked, ignore_errors=True)
     for name in ZIP_FILES:
-        _fetch(f"{base_url}/{name}", workshop / name, progress)
+        fetch_file(f"{base_url}/{name}", workshop / name, progress=progress)
     for name in ZIP_FILES:
         _unpack(workshop / name, unpacked, progress)
     return unpacked
-
-
-def _fetch(url: str, path: Path, progress: bool) -> None:
-    """Downloads a file, with retries; it has its own name only when it is complete."""
-    if path.exists():
-        return
-    part = path.with_name(f"{path.name}.part")
-    failures = 0
-    while True:
-        before = _size(part)
-        try:
-            _fetch_rest(url, part, progress)
-            os.replace(part, path)
-            return
-        except _NETWORK_ERRORS as error:
-            failures = failures + 1 if _size(part) <= before else 1
-            if failures >= _ATTEMPTS or not _is_passing(error):
-                raise DownloadError(_explain(error, url, path)) from error
-        time.sleep(_FIRST_WAIT_SECONDS * 2 ** (failures - 1))
-
-
-def _fetch_rest(url: str, part: Path, progress: bool) -> None:
-    """Asks for what is missing of a file and appends it; starts again where the server sends all of it."""
-    done = _size(part)
-    request = urllib.request.Request(url, headers={"User-Agent": "captioner"})
-    if done:
-        request.add_header("Range", f"bytes={done}-")
-    try:
-        answer = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
-    except urllib.error.HTTPError as error:
-        # Nothing lies beyond what we have: that is either all of it, or another file.
-        if error.code != 416:
-            raise
-        if _parse_range(error)[1] != done:
-            part.unlink()
-            raise ConnectionError("the file on the server has changed") from None
-        return
-    with answer:
-        resumes = answer.status == 206 and _parse_range(answer)[0] == done
-        if answer.status == 206 and not resumes:
-            part.unlink(missing_ok=True)
-            raise ConnectionError("the server sent another part than was asked for")
-        start = done if resumes else 0
-        length = answer.headers.get("Content-Length")
-        total = start + int(length) if length else None
-        bar = tqdm.tqdm(desc=part.stem, total=total, initial=start, unit="B", unit_scale=True, disable=not progress)
-        with bar, part.open("ab" if resumes else "wb") as file:
-            while chunk := answer.read(_CHUNK):
-                file.write(chunk)
-                bar.update(len(chunk))
-    # `read` takes a connection that was closed early for the end.
-    if total is not None and _size(part) != total:
-        raise ConnectionError(f"the connection was cut after {_size(part)} of {total} bytes")
-
-
-def _parse_range(answer) -> tuple[int | None, int | None]:
-    """Returns where the part that is sent begins and how long the file is, as far as the header says."""
-    match = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
-    numbers = match.groups() if match else (None, None)
-    return tuple(int(number) if number and number != "*" else None for number in numbers)
-
-
-def _is_passing(error: Exception) -> bool:
-    """Whether another try may go better: after a cut connection or a busy server, not a wrong address."""
-    if isinstance(error, urllib.error.HTTPError):
-        return error.code in (408, 429) or error.code >= 500
-    # Without network names cannot be resolved, and waiting for seconds does not bring it.
-    reason = getattr(error, "reason", error)
-    return not isinstance(reason, socket.gaierror)
-
-
-def _explain(error: Exception, url: str, path: Path) -> str:
-    """Returns the message for a download that failed for good."""
-    by_hand = f"Or put {path.name} into {path.parent} by hand and run this again."
-    if isinstance(error, urllib.error.HTTPError):
-        return f"{url} answers {error.code} {error.reason}: the mirror may have moved. {by_hand}"
-    if isinstance(error, urllib.error.URLError):
-        return f"{url} cannot be reached ({error.reason}). Check the network and run this again. {by_hand}"
-    return f"{url} broke off again and again ({error}). Run this again: it goes on where it stopped. {by_hand}"
 
 
 def _unpack(path: Path, folder: Path, progress: bool) -> None:
@@ -261,7 +159,3 @@ def _is_wanted(member: zipfile.ZipInfo, path: Path) -> bool:
         )
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.parts)
     return not member.is_dir() and not hidden
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0

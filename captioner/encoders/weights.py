@@ -1,8 +1,8 @@
 """Where the weights of encoders come from: a file, the project, a package, Keras' cache or its release. Keras alone."""
 
+import contextlib
 import importlib.util
 import os
-import socket
 import tempfile
 from pathlib import Path
 
@@ -10,11 +10,10 @@ import h5py
 import keras
 
 from captioner.encoders import compact, specs
+from captioner.fetch import DownloadError, fetch_file
 
 WEIGHTS_VARIABLE = "CAPTIONER_WEIGHTS"
 TORCH_SUFFIX = ".pth"
-# Seconds without a byte before a download is given up; Keras alone would wait for ever.
-_TIMEOUT_SECONDS = 30
 # What "auto" tries: the encoder of record, then the better of those that need no download.
 AUTO = ("vgg16", "efficientnet_lite2", "compact")
 
@@ -80,10 +79,9 @@ def find_weights(name: str, path: str | Path | None = None) -> Path:
         if file and file.is_file():
             return file
     try:
-        return _download(url, specs.ENCODERS[name].md5)
-    # Keras raises a bare Exception for a failed download.
-    except Exception as error:
-        reason = str(error).rpartition(" -- ")[2] or type(error).__name__
+        return fetch_file(url, _choose_cache(caches) / Path(url).name, md5=specs.ENCODERS[name].md5)
+    except OSError as error:
+        reason = error.reason if isinstance(error, DownloadError) else error
         raise FileNotFoundError(
             f"The ImageNet weights of {name} cannot be had. Tried: {WEIGHTS_VARIABLE} ({ours or 'not set'}), "
             f"Keras' cache ({caches[0]}), and the download ({reason}). Put {Path(url).name} from {url} into "
@@ -138,23 +136,14 @@ def _keras_caches() -> list[Path]:
     return [home / "models" for home in homes]
 
 
-def _download(url: str, md5: str | None) -> Path:
-    """Downloads a file into Keras' cache, where it gets its name only when it is complete and verified."""
-    name = Path(url).name
-    timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_TIMEOUT_SECONDS)
-    try:
-        part = keras.utils.get_file(
-            f"{name}.part",
-            origin=url,
-            cache_dir=_keras_caches()[0].parent,
-            cache_subdir="models",
-            file_hash=md5,
-            force_download=True,
-        )
-    finally:
-        socket.setdefaulttimeout(timeout)
-    return Path(part).replace(Path(part).with_name(name))
+def _choose_cache(caches: list[Path]) -> Path:
+    """Returns the first cache that can be written to, made if need be."""
+    for cache in caches:
+        with contextlib.suppress(OSError):
+            cache.mkdir(parents=True, exist_ok=True)
+            if os.access(cache, os.W_OK):
+                return cache
+    return caches[0]
 
 
 def _load_weights(network: keras.Model, path: Path) -> None:

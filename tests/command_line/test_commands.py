@@ -301,18 +301,6 @@ def test_the_length_penalty_reaches_the_search(loaded, album, capsys, monkeypatc
     assert seen == asked
 
 
-def test_what_is_printed_while_weights_are_fetched_stays_out_of_the_output(loaded, album, capsys, monkeypatch):
-    def load(_):
-        print("Downloading data from https://...")
-        return loaded
-
-    monkeypatch.setattr(saving, "load_captioner", load)
-    assert run("caption", album / "b.jpg", "--captioner", "x", "--format", "json") == 0
-    printed = capsys.readouterr()
-    assert len(json.loads(printed.out)) == 1
-    assert "Downloading" in printed.err
-
-
 def test_a_saved_captioner_is_loaded_by_its_folder(tiny_bundle, tiny_captioner, album, capsys):
     assert run("caption", album / "b.jpg", "--captioner", tiny_bundle) == 0
     assert capsys.readouterr().out.split("  ")[1].strip() == captions_of(tiny_captioner, album / "b.jpg")[0][0]

@@ -1,12 +1,8 @@
 """Fetching Flickr8k, from a server on this machine that serves small zip files of the same layout."""
 
 import errno
-import http.server
 import io
-import re
 import shutil
-import threading
-import urllib.error
 import zipfile
 
 import pytest
@@ -18,54 +14,6 @@ TEXT, PHOTOS = flickr8k.ZIP_FILES
 # Two photos for train and one for each other split, two captions each.
 COUNTS = flickr8k.Counts(train=2, validation=1, test=1, captions=8)
 SPLITS = {"train": ("a.jpg", "b.jpg"), "validation": ("c.jpg",), "test": ("d.jpg",)}
-
-
-class _Server(http.server.ThreadingHTTPServer):
-    """Serves `files`, notes each request, and misbehaves as told.
-
-    Attributes:
-        files: Name -> bytes.
-        requests: Name and `Range` header of each request.
-        cuts: Name -> how many more times to close the connection half way through what was asked for.
-        knows_range: Whether `Range` is answered.
-    """
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.files, self.requests, self.cuts, self.knows_range = {}, [], {}, True
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        name, wanted = self.path.lstrip("/"), self.headers.get("Range")
-        self.server.requests.append((name, wanted))
-        if name not in self.server.files:
-            self.send_error(404)
-            return
-        content = self.server.files[name]
-        start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if wanted and self.server.knows_range else 0
-        if start and start >= len(content):
-            self.send_response(416)
-            self.send_header("Content-Range", f"bytes */{len(content)}")
-            self.end_headers()
-            return
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        rest = content[start:]
-        self.send_header("Content-Length", str(len(rest)))
-        self.end_headers()
-        if self.server.cuts.get(name, 0) > 0:
-            self.server.cuts[name] -= 1
-            rest = rest[: len(rest) // 2]
-        self.wfile.write(rest)
-
-    def log_message(self, *args):
-        pass
 
 
 def _zip(files):
@@ -93,16 +41,9 @@ def _photo_zip(image_ids=("a.jpg", "b.jpg", "c.jpg", "d.jpg")):
 
 
 @pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setattr(flickr8k, "_FIRST_WAIT_SECONDS", 0.0)
-    server = _Server()
-    server.files = {TEXT: _text_zip(), PHOTOS: _photo_zip()}
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def server(file_server):
+    file_server.files = {TEXT: _text_zip(), PHOTOS: _photo_zip()}
+    return file_server
 
 
 def _fetch(server, folder, **options):
@@ -155,13 +96,6 @@ def test_a_cut_connection_goes_on_where_it_stopped(server, tmp_path):
             assert (folder / member).read_bytes() == archive.read(member)
 
 
-def test_a_resumed_file_has_the_same_bytes(server, tmp_path):
-    server.cuts = {PHOTOS: 1}
-    flickr8k._fetch(f"{server.url}/{PHOTOS}", tmp_path / PHOTOS, False)
-    assert (tmp_path / PHOTOS).read_bytes() == server.files[PHOTOS]
-    assert [path.name for path in tmp_path.iterdir()] == [PHOTOS]
-
-
 def test_a_killed_download_is_resumed_by_the_next_call(server, tmp_path):
     workshop = tmp_path / ".flickr8k.download"
     workshop.mkdir()
@@ -169,56 +103,6 @@ def test_a_killed_download_is_resumed_by_the_next_call(server, tmp_path):
     (workshop / f"{PHOTOS}.part").write_bytes(server.files[PHOTOS][:1000])
     _fetch(server, tmp_path / "flickr8k")
     assert server.requests == [(PHOTOS, "bytes=1000-")]
-
-
-def test_a_part_that_was_complete_already_is_used(server, tmp_path):
-    (tmp_path / f"{PHOTOS}.part").write_bytes(server.files[PHOTOS])
-    flickr8k._fetch(f"{server.url}/{PHOTOS}", tmp_path / PHOTOS, False)
-    assert (tmp_path / PHOTOS).read_bytes() == server.files[PHOTOS]
-
-
-def test_a_part_longer_than_the_file_is_fetched_anew(server, tmp_path):
-    (tmp_path / f"{PHOTOS}.part").write_bytes(server.files[PHOTOS] + b"more")
-    flickr8k._fetch(f"{server.url}/{PHOTOS}", tmp_path / PHOTOS, False)
-    assert (tmp_path / PHOTOS).read_bytes() == server.files[PHOTOS]
-
-
-def test_a_server_that_ignores_range_sends_all_of_it_again(server, tmp_path):
-    server.knows_range, server.cuts = False, {PHOTOS: 1}
-    flickr8k._fetch(f"{server.url}/{PHOTOS}", tmp_path / PHOTOS, False)
-    assert [bool(wanted) for _, wanted in server.requests] == [False, True]
-    assert (tmp_path / PHOTOS).read_bytes() == server.files[PHOTOS]
-
-
-def test_a_connection_cut_again_and_again_is_given_up(server, tmp_path):
-    server.knows_range, server.cuts = False, {TEXT: 100}
-    with pytest.raises(flickr8k.DownloadError, match=r"broke off again and again .*goes on where it stopped"):
-        _fetch(server, tmp_path / "flickr8k")
-    # The first try got new bytes, the others none.
-    assert len(server.requests) == flickr8k._ATTEMPTS
-    assert not (tmp_path / "flickr8k").exists()
-
-
-def test_a_missing_file_is_named_with_what_to_do(server, tmp_path):
-    del server.files[PHOTOS]
-    with pytest.raises(flickr8k.DownloadError, match=f"{PHOTOS} answers 404 .*the mirror may have moved.*by hand"):
-        _fetch(server, tmp_path / "flickr8k")
-    assert [name for name, _ in server.requests] == [TEXT, PHOTOS]
-
-
-def test_without_network_one_sentence_says_so(tmp_path, server, monkeypatch):
-    def fail(*args, **kwargs):
-        raise urllib.error.URLError(flickr8k.socket.gaierror(-3, "Temporary failure in name resolution"))
-
-    monkeypatch.setattr(flickr8k.urllib.request, "urlopen", fail)
-    with pytest.raises(flickr8k.DownloadError, match="cannot be reached .*name resolution.*Check the network"):
-        _fetch(server, tmp_path / "flickr8k")
-
-
-def test_a_server_that_refuses_connections_is_reported(server, tmp_path):
-    # Nothing listens on port 1.
-    with pytest.raises(flickr8k.DownloadError, match="http://127.0.0.1:1/.* cannot be reached"):
-        _fetch(server, tmp_path / "flickr8k", base_url="http://127.0.0.1:1")
 
 
 @pytest.mark.parametrize("damage", ["no zip", "bad sum", "cut"])
@@ -280,7 +164,7 @@ def test_a_full_disk_is_named(server, tmp_path, monkeypatch, step):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     if step == "fetch":
-        monkeypatch.setattr(flickr8k, "_fetch_rest", fail)
+        monkeypatch.setattr(flickr8k, "fetch_file", fail)
     else:
         monkeypatch.setattr(flickr8k.shutil, "copyfileobj", fail)
     with pytest.raises(flickr8k.DownloadError, match="is full. Flickr8k needs 2.3 GB .*make room"):
