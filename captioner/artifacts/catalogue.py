@@ -6,11 +6,11 @@ No TensorFlow here, so that the page and the command can tell at once.
 import dataclasses
 import json
 import os
+import re
 from pathlib import Path
 
-from captioner import config
+from captioner import config, files
 from captioner.data import captions
-from captioner.files import damaged
 
 CONFIG_FILE, METRICS_FILE, CARD_FILE = "config.json", "metrics.json", "README.md"
 FORMAT = 1
@@ -18,6 +18,8 @@ FORMAT = 1
 ENCODER_KEYS = ("name", "regions_layer", "fingerprint", "mirrored")
 # Which captioner answers when nobody names one: the best encoder first.
 PREFERENCE = ("vgg16", "efficientnet_lite2", "mobilenet_v2", "compact")
+# Folders on their way in or out: hidden ones, and those that `save_captioner` has set aside.
+_NOT_LISTED = re.compile(r"\..*|.*~\d+")
 
 
 def list_captioners(*artifacts_dirs: str | Path) -> list[Path]:
@@ -29,10 +31,11 @@ def list_captioners(*artifacts_dirs: str | Path) -> list[Path]:
     """
     by_name: dict[str, Path] = {}
     for artifacts_dir in artifacts_dirs or _default_dirs():
+        files.heal_folders(artifacts_dir)
         for path in Path(artifacts_dir).glob(f"*/{CONFIG_FILE}"):
             by_name.setdefault(path.parent.name, path.parent)
     rank = {name: number for number, name in enumerate(PREFERENCE)}
-    folders = [folder for name, folder in by_name.items() if name[0] != "."]
+    folders = [folder for name, folder in by_name.items() if not _NOT_LISTED.fullmatch(name)]
     return sorted(folders, key=lambda folder: (rank.get(folder.name, len(rank)), folder.name))
 
 
@@ -52,11 +55,32 @@ def choose_captioner(name_or_folder: str | os.PathLike[str] | None = None) -> Pa
     if name_or_folder is None:
         raise FileNotFoundError(f"No captioner in {config.ARTIFACTS_DIR}. Run model.ipynb to the end to create one.")
     folder = by_name.get(str(name_or_folder), Path(name_or_folder))
+    files.heal_folder(folder)
     if not folder.is_dir():
         raise FileNotFoundError(
             f"No captioner at {folder}. Name a folder, or one of those that there are: {', '.join(by_name) or 'none'}."
         )
     return folder
+
+
+def check_place(folder: str | Path, *, replace: bool = False) -> None:
+    """Holds that a captioner may be saved here; call it before the long work, too.
+
+    Args:
+        folder: Where to, `artifacts/<name>`.
+        replace: Whether what is there may be set aside.
+
+    Raises:
+        FileExistsError: If something is there and must not be replaced.
+        BlockingIOError: If another process is saving there.
+    """
+    folder = Path(folder)
+    files.heal_folder(folder)
+    if folder.exists() and not replace:
+        raise FileExistsError(
+            f"{folder} is there already, and nothing is replaced unasked. Choose another name, or ask for it with "
+            f"replace=True: what is there is then kept as {files.free_name(folder).name}."
+        )
 
 
 def _default_dirs() -> list[Path]:
@@ -67,6 +91,7 @@ def _default_dirs() -> list[Path]:
 def read_config(folder: str | Path) -> dict:
     """Returns the `config.json` of a captioner without loading it."""
     folder = Path(folder)
+    files.heal_folder(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"No captioner at {folder}. Run model.ipynb to the end to create one.")
     settings = _read_json(folder, CONFIG_FILE)
@@ -75,12 +100,12 @@ def read_config(folder: str | Path) -> dict:
     encoder, decoding, calibration = (settings.get(key) for key in ("encoder", "decoding", "calibration"))
     known = {field.name for field in dataclasses.fields(config.DecodingConfig)}
     if not isinstance(encoder, dict) or not encoder.keys() >= set(ENCODER_KEYS):
-        raise ValueError(damaged(folder / CONFIG_FILE) + f" Received: encoder={encoder!r}")
+        raise ValueError(files.damaged(folder / CONFIG_FILE) + f" Received: encoder={encoder!r}")
     if not isinstance(decoding, dict) or not decoding.keys() <= known:
-        raise ValueError(damaged(folder / CONFIG_FILE) + f" Received: decoding={decoding!r}")
+        raise ValueError(files.damaged(folder / CONFIG_FILE) + f" Received: decoding={decoding!r}")
     # Captioners saved before there was a calibration have none.
     if calibration is not None and not _is_calibration(calibration):
-        raise ValueError(damaged(folder / CONFIG_FILE) + f" Received: calibration={calibration!r}")
+        raise ValueError(files.damaged(folder / CONFIG_FILE) + f" Received: calibration={calibration!r}")
     return settings
 
 
@@ -119,5 +144,5 @@ def _read_json(folder: Path, name: str) -> dict:
     except (json.JSONDecodeError, UnicodeDecodeError):
         content = None
     if not isinstance(content, dict):
-        raise ValueError(damaged(folder / name))
+        raise ValueError(files.damaged(folder / name))
     return content

@@ -7,7 +7,6 @@ beside its place and renamed, so nobody ever loads half of one. Nothing in it is
 
 import dataclasses
 import json
-import os
 import shutil
 import zipfile
 import zlib
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import keras
 
-from captioner import config, float16
+from captioner import config, files, float16
 from captioner.artifacts import card, catalogue
 from captioner.config import Calibration
 from captioner.data import captions
@@ -28,21 +27,32 @@ from captioner.inference import Captioner
 DECODER_FILE, VOCABULARY_FILE = "decoder.keras", "vocabulary.json"
 
 
-def save_captioner(captioner: Captioner, folder: str | Path, metrics: dict) -> Path:
-    """Saves a captioner, replacing one that is there.
+def save_captioner(captioner: Captioner, folder: str | Path, metrics: dict, *, replace: bool = False) -> Path:
+    """Saves a captioner.
 
     Args:
         captioner: The captioner, with its encoder.
         folder: Where to, `artifacts/<name>`.
         metrics: What was measured; see `captioner.scoring.evaluation.evaluate_captioner`.
+        replace: Whether to take the place of what is there, which is kept as `<name>~1`, `<name>~2` and so on.
 
     Returns:
         The folder.
+
+    Raises:
+        FileExistsError: If something is there and `replace` does not say so.
+        BlockingIOError: If another process is saving there.
     """
     folder = Path(folder)
-    new, old = (folder.with_name(f".{folder.name}.{state}") for state in ("new", "old"))
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
+    files.heal_folder(folder)
+    with files.hold(folder, "saving a captioner"):
+        catalogue.check_place(folder, replace=replace)
+        with files.replace_folder(folder, keep=True) as new:
+            _write_files(captioner, new, folder.name, metrics)
+    return folder
+
+
+def _write_files(captioner: Captioner, new: Path, name: str, metrics: dict) -> None:
     _without_optimizer(captioner.decoder).save(new / DECODER_FILE)
     float16.halve_archive(new / DECODER_FILE)
     if captioner.encoder.is_ours and captioner.encoder.weights_file:
@@ -53,14 +63,7 @@ def save_captioner(captioner: Captioner, folder: str | Path, metrics: dict) -> P
     captioner.vocabulary.save(new / VOCABULARY_FILE)
     _write_json(new / catalogue.CONFIG_FILE, _describe(captioner))
     _write_json(new / catalogue.METRICS_FILE, metrics)
-    (new / catalogue.CARD_FILE).write_text(card.write_card(captioner, folder.name, metrics), encoding="utf-8")
-    if folder.exists():
-        # Only now: a process killed between the two renames leaves the old captioner here alone.
-        shutil.rmtree(old, ignore_errors=True)
-        os.replace(folder, old)
-    os.replace(new, folder)
-    shutil.rmtree(old, ignore_errors=True)
-    return folder
+    (new / catalogue.CARD_FILE).write_text(card.write_card(captioner, name, metrics), encoding="utf-8")
 
 
 def load_captioner(folder: str | Path, *, encoder: Encoder | None = None) -> Captioner:
@@ -86,7 +89,7 @@ def load_captioner(folder: str | Path, *, encoder: Encoder | None = None) -> Cap
             raise TypeError(f"a {type(decoder).__name__} in place of a CaptionDecoder")
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(catalogue.damaged(folder / DECODER_FILE) + f" Received: {reason[:120]}") from None
+        raise ValueError(files.damaged(folder / DECODER_FILE) + f" Received: {reason[:120]}") from None
     if len(vocabulary) != decoder.sizes["vocabulary_size"]:
         raise ValueError(
             f"{VOCABULARY_FILE} and {DECODER_FILE} in {folder} do not belong together. Run model.ipynb again. "

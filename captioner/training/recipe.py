@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 
 from captioner import config, float16
-from captioner.artifacts import saving
+from captioner.artifacts import catalogue, saving
 from captioner.data import datasets
 from captioner.data.vocabulary import Vocabulary
 from captioner.decoder import batches
@@ -46,12 +46,13 @@ def train_captioner(
     settings = config.suggest_training(num_captions, **training_choices or {})
     encoder_name, why = weights.choose_encoder(encoder_name)
     print(why)
+    name = name or name_captioner(encoder_name, dataset)
+    catalogue.check_place(config.ARTIFACTS_DIR / name)
     encoder = load_encoder(encoder_name, mirrored=mirrored)
     stores = {split: features.extract_features(encoder, dataset.photo_paths(split)) for split in dataset.splits}
     cropped = crops.extract_crops(encoder, dataset, settings)
     keras.utils.set_random_seed(settings.seed)
     vocabulary = Vocabulary.from_captions(text for _, text in dataset.captions("train"))
-    name = name or name_captioner(encoder_name, dataset)
     decoder_settings = config.suggest_decoder(num_captions, **decoder_choices or {})
     captioner = build_captioner(encoder, vocabulary, name=name, settings=decoder_settings)
     run_dir = config.RUNS_DIR / captioner.name

@@ -9,7 +9,7 @@ from captioner.artifacts import catalogue
 
 
 def test_the_captioner_of_the_best_encoder_is_listed_first(tmp_path):
-    for name in ("zebra", "compact", "mobilenet_v2", "apple", "vgg16", ".vgg16.new"):
+    for name in ("zebra", "compact", "mobilenet_v2", "apple", "vgg16", ".new-vgg16", "vgg16~1", "vgg16~12"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text("{}")
     (tmp_path / "no-captioner").mkdir()

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from captioner import config
+from captioner import config, files
 from captioner.artifacts import catalogue, saving
 from captioner.data import vocabulary
 from captioner.encoders import specs
@@ -91,7 +91,7 @@ def test_a_captioner_of_our_own_encoder_carries_its_weights(
     loaded = saving.load_captioner(folder)
     assert (loaded.encoder.fingerprint, loaded.encoder.mirrored) == (encoder.fingerprint, True)
     # Saved once more in its own place, which is then moved aside, it still has them.
-    saving.save_captioner(loaded, folder, {})
+    saving.save_captioner(loaded, folder, {}, replace=True)
     assert saving.load_captioner(folder).encoder.fingerprint == encoder.fingerprint
 
 
@@ -139,10 +139,35 @@ def test_scores_are_kept_and_stand_in_the_model_card(tiny_bundle):
     assert "{" not in card
 
 
-def test_saving_again_replaces_the_old_captioner(tiny_captioner, tiny_bundle):
-    saving.save_captioner(tiny_captioner, tiny_bundle, {"cider_d": 99.0})
-    assert catalogue.read_metrics(tiny_bundle) == {"cider_d": 99.0}
+def test_nothing_is_replaced_unasked(tiny_captioner, tiny_bundle):
+    before = read_all(tiny_bundle)
+    message = (
+        "tiny is there already, and nothing is replaced unasked. Choose another name, or ask for it with replace=True: "
+        "what is there is then kept as tiny~1."
+    )
+    with pytest.raises(FileExistsError, match=message):
+        saving.save_captioner(tiny_captioner, tiny_bundle, {"cider_d": 99.0})
+    assert read_all(tiny_bundle) == before
     assert [path.name for path in tiny_bundle.parent.iterdir()] == ["tiny"]
+
+
+def test_what_is_replaced_is_kept_under_names_that_are_not_listed(tiny_captioner, tiny_bundle):
+    before = read_all(tiny_bundle)
+    for score in (98.0, 99.0):
+        saving.save_captioner(tiny_captioner, tiny_bundle, {"cider_d": score}, replace=True)
+    assert catalogue.read_metrics(tiny_bundle) == {"cider_d": 99.0}
+    assert sorted(path.name for path in tiny_bundle.parent.iterdir()) == ["tiny", "tiny~1", "tiny~2"]
+    assert read_all(tiny_bundle.with_name("tiny~1")) == before
+    assert catalogue.read_metrics(tiny_bundle.with_name("tiny~2")) == {"cider_d": 98.0}
+    assert catalogue.list_captioners(tiny_bundle.parent) == [tiny_bundle]
+
+
+def test_two_cannot_save_one_captioner_at_once(tiny_captioner, tiny_bundle):
+    with (
+        files.hold(tiny_bundle, "saving a captioner"),
+        pytest.raises(BlockingIOError, match=rf"tiny is in use: process {os.getpid()} on .* has been saving a captio"),
+    ):
+        saving.save_captioner(tiny_captioner, tiny_bundle, {}, replace=True)
 
 
 @pytest.mark.parametrize("moment", ["decoder", "metrics"])
@@ -154,38 +179,42 @@ def test_a_failure_while_saving_leaves_the_old_captioner_alone(tiny_captioner, t
     else:
         metrics = {"not JSON": object()}
     with pytest.raises((OSError, TypeError), match="disk full|not JSON serializable"):
-        saving.save_captioner(tiny_captioner, tiny_bundle, metrics)
+        saving.save_captioner(tiny_captioner, tiny_bundle, metrics, replace=True)
     assert read_all(tiny_bundle) == before
-    assert catalogue.list_captioners(tiny_bundle.parent) == [tiny_bundle]
-    monkeypatch.undo()
-    saving.save_captioner(tiny_captioner, tiny_bundle, {"cider_d": 1.0})
     assert [path.name for path in tiny_bundle.parent.iterdir()] == ["tiny"]
 
 
 def test_a_failure_while_saving_the_first_time_leaves_nothing_that_is_listed(tiny_captioner, tmp_path):
     with pytest.raises(TypeError, match="not JSON serializable"):
         saving.save_captioner(tiny_captioner, tmp_path / "first", {"not JSON": object()})
-    assert catalogue.list_captioners(tmp_path) == []
-    with pytest.raises(FileNotFoundError, match="No captioner at"):
-        saving.load_captioner(tmp_path / "first")
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_kill_between_the_renames_loses_neither_captioner(tiny_captioner, tiny_bundle, monkeypatch):
+@pytest.mark.parametrize("reader", ["load", "list", "save"])
+def test_a_kill_between_the_renames_is_healed(tiny_captioner, tiny_bundle, monkeypatch, reader):
     before, rename = read_all(tiny_bundle), os.replace
 
-    def killed(source, target):
-        if target == tiny_bundle:
-            raise KeyboardInterrupt
-        rename(source, target)
+    with monkeypatch.context() as context:
 
-    monkeypatch.setattr(saving.os, "replace", killed)
-    with pytest.raises(KeyboardInterrupt):
-        saving.save_captioner(tiny_captioner, tiny_bundle, {})
-    assert read_all(tiny_bundle.with_name(".tiny.old")) == before
-    # The next try fails too, and still nothing is lost.
-    with pytest.raises(TypeError, match="not JSON serializable"):
-        saving.save_captioner(tiny_captioner, tiny_bundle, {"not JSON": object()})
-    assert read_all(tiny_bundle.with_name(".tiny.old")) == before
+        def kill(source, target):
+            if target == tiny_bundle:
+                # As after a kill, nothing is tidied up.
+                context.setattr(files.shutil, "rmtree", lambda *_, **__: None)
+                raise KeyboardInterrupt
+            rename(source, target)
+
+        context.setattr(files.os, "replace", kill)
+        with pytest.raises(KeyboardInterrupt):
+            saving.save_captioner(tiny_captioner, tiny_bundle, {}, replace=True)
+    assert not tiny_bundle.exists()
+    if reader == "load":
+        catalogue.read_config(tiny_bundle)
+    elif reader == "list":
+        assert catalogue.list_captioners(tiny_bundle.parent) == [tiny_bundle]
+    else:
+        with pytest.raises(FileExistsError, match="tiny is there already"):
+            saving.save_captioner(tiny_captioner, tiny_bundle, {})
+    assert read_all(tiny_bundle) == before
 
 
 def remove(name):
