@@ -7,7 +7,7 @@ No TensorFlow here.
 
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from captioner.data import captions as captions_module
 from captioner.data.drawings import scenes
@@ -43,7 +43,6 @@ _RELATION_WORDS = {
     "above": ("above", "over"),
     "below": ("below", "under"),
 }
-_OPPOSITES = {"left": "right", "right": "left", "above": "below", "below": "above"}
 # How often a person takes the usual word, and speaks of a size that is not medium.
 _USUAL_WORD = 0.75
 _SAYS_SIZE = 0.6
@@ -82,13 +81,36 @@ def named_combinations(caption: str) -> frozenset[scenes.Combination]:
         >>> sorted(named_combinations("two red boxes left of a blue ship"))
         [('blue', 'boat'), ('red', 'square')]
     """
+    return frozenset(_list_combinations(captions_module.clean_caption(caption).split()))
+
+
+def named_sides(caption: str) -> dict[scenes.Combination, str] | None:
+    """Returns what a caption has on the left or right: the thing before that word, and across from it the next.
+
+    Returns:
+        Combination -> "left" or "right"; `None` if the caption names no side.
+
+    Example:
+        >>> named_sides("two red boxes left of a blue ship")
+        {('red', 'square'): 'left', ('blue', 'boat'): 'right'}
+    """
     words = captions_module.clean_caption(caption).split()
+    side = next((word for word in words if word in scenes.SIDES), None)
+    if side is None:
+        return None
+    place = words.index(side)
+    before, after = _list_combinations(words[:place])[-1:], _list_combinations(words[place:])[:1]
+    return dict.fromkeys(before, side) | dict.fromkeys(after, scenes.OPPOSITES[side])
+
+
+def _list_combinations(words: Sequence[str]) -> list[scenes.Combination]:
+    """Lists the named combinations in the order of their words."""
     nouns = {form: noun for noun, known in NOUN_WORDS.items() for word in known for form in (word, _plural(word))}
-    return frozenset(
+    return [
         (first, nouns[second])
         for first, second in itertools.pairwise(words)
         if first in scenes.COLOURS and second in nouns
-    )
+    ]
 
 
 def _write_briefly(scene: scenes.Scene, rng: random.Random) -> str:
@@ -140,7 +162,7 @@ def _arrangement(scene: scenes.Scene, rng: random.Random, *, reverse: bool = Fal
     things = [_things(group, rng) for group in scene.groups]
     if len(things) == 1:
         return f"{things[0]} {rng.choice(_POSITION_WORDS[scene.place])}"
-    relation = _OPPOSITES[scene.place] if reverse else scene.place
+    relation = scenes.OPPOSITES[scene.place] if reverse else scene.place
     first, second = reversed(things) if reverse else things
     return f"{first} {rng.choice(_RELATION_WORDS[relation])} {second}"
 

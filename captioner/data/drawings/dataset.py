@@ -81,24 +81,11 @@ def read_scenes(folder: str | Path | None = None) -> dict[str, scenes.Scene]:
     return {scene.image_id: scene for scene in made}
 
 
-def names_right(caption: str, scene: scenes.Scene) -> bool:
-    """Says whether a caption names exactly what the scene shows: every combination in it, and no other.
-
-    What counts as naming is said at `scene_captions.named_combinations`: a colour right before a noun, either
-    by any word that the captions use for it. How many there are, their sizes and places are not looked at.
-
-    Args:
-        caption: A caption, raw or cleaned.
-        scene: What the picture shows.
-    """
-    return scene_captions.named_combinations(caption) == scene.combinations
-
-
 def count_held_out(caption: str, scene: scenes.Scene) -> tuple[int, int]:
     """Counts the held-out combinations of a scene: how many the caption names, and how many there are.
 
     Summed over a split, right / all is the share of unseen combinations that a captioner puts together. A
-    wrong combination beside a right one takes nothing away here; `names_right` is the stricter measure.
+    wrong combination beside a right one takes nothing away.
 
     Args:
         caption: A caption, raw or cleaned.
@@ -119,6 +106,36 @@ def score_held_out(captions: Mapping[str, str], folder: str | Path | None = None
     counts = [count_held_out(caption, known[image_id]) for image_id, caption in captions.items()]
     named, shown = (sum(column) for column in zip(*counts, strict=True))
     return {"shown": shown, "named": named, "named_percent": 100 * named / max(shown, 1)}
+
+
+def names_side_right(caption: str, scene: scenes.Scene) -> bool | None:
+    """Says whether what a caption has on the left or right is there; things that the picture lacks are passed over.
+
+    Args:
+        caption: A caption, raw or cleaned.
+        scene: What the picture shows.
+
+    Returns:
+        `None` if the caption names no side.
+    """
+    named = scene_captions.named_sides(caption)
+    if named is None:
+        return None
+    seen = {thing: side for thing, side in named.items() if thing in scene.combinations}
+    return bool(seen) and all(scene.sides.get(thing) == side for thing, side in seen.items())
+
+
+def score_sides(captions: Mapping[str, str], folder: str | Path | None = None) -> dict[str, int | float]:
+    """Returns how many captions name a side, `named`, how many of these are `right`, and the share `right_percent`.
+
+    Args:
+        captions: Image id -> caption, of one split or several.
+        folder: The drawn data set they belong to.
+    """
+    known = read_scenes(folder)
+    said = [names_side_right(caption, known[image_id]) for image_id, caption in captions.items()]
+    named, right = sum(one is not None for one in said), sum(one is True for one in said)
+    return {"named": named, "right": right, "right_percent": 100 * right / max(named, 1)}
 
 
 def _write_folder(folder: Path, planned: list[scenes.Scene], made_from: dict) -> None:

@@ -72,8 +72,7 @@ def _place_groups(scene: scenes.Scene) -> list[tuple[float, float, float, float]
         "below": (near, half, far, far),
     }
     if len(scene.groups) == 2:
-        opposite = {"left": "right", "right": "left", "above": "below", "below": "above"}
-        return [boxes[scene.place], boxes[opposite[scene.place]]]
+        return [boxes[scene.place], boxes[scenes.OPPOSITES[scene.place]]]
     boxes |= {"top": boxes["above"], "bottom": boxes["below"], "row": (near, half / 2, far, half * 3 / 2)}
     return [boxes.get(scene.place, (half / 2, half / 2, half * 3 / 2, half * 3 / 2))]
 

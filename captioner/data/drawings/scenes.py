@@ -36,6 +36,8 @@ BACKGROUNDS = {
 POSITIONS = ("middle", "left", "right", "top", "bottom", "row")
 # Where the first of two groups is, seen from the second.
 RELATIONS = ("left", "right", "above", "below")
+OPPOSITES = {"left": "right", "right": "left", "above": "below", "below": "above"}
+SIDES = ("left", "right")
 # Shares of the splits, as 360, 70 and 70 of 500 photos.
 _SHARES = {"train": 0.72, "validation": 0.14, "test": 0.14}
 # Counts of the groups of a scene, with weights: lone things teach the names, pairs teach the relations.
@@ -88,6 +90,12 @@ class Scene:
     def combinations(self) -> frozenset[Combination]:
         """The combinations in the picture."""
         return frozenset(group.combination for group in self.groups)
+
+    @property
+    def sides(self) -> dict[Combination, str]:
+        """Combination -> "left" or "right", where that is how the picture is laid out; else empty."""
+        places = (self.place, OPPOSITES.get(self.place))
+        return {g.combination: side for g, side in zip(self.groups, places, strict=False) if side in SIDES}
 
 
 def held_out_combinations(split: str) -> tuple[Combination, ...]:
@@ -152,7 +160,7 @@ def _plan_scene(
     if len(counts) == 2:
         pairs.append(next(pair for pair in others if not set(pair) & set(pairs[0])))
         rng.shuffle(pairs)
-    groups = tuple(Group(n, *pair, _choose_size(n, len(counts), rng)) for n, pair in zip(counts, pairs, strict=True))
+    groups = tuple(Group(n, *pair, _choose_size(n, rng)) for n, pair in zip(counts, pairs, strict=True))
     backgrounds = [name for name, unseen in BACKGROUNDS.items() if not any(g.colour in unseen for g in groups)]
     if len(groups) == 2:
         place = rng.choice(RELATIONS)
@@ -163,7 +171,7 @@ def _plan_scene(
     return Scene(image_id, split, rng.choice(backgrounds), place, groups)
 
 
-def _choose_size(count: int, num_groups: int, rng: random.Random) -> str:
+def _choose_size(count: int, rng: random.Random) -> str:
     """Several things leave no room for big ones."""
     return rng.choice(SIZES if count == 1 else SIZES[:2])
 
