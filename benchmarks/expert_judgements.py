@@ -1,4 +1,8 @@
-"""What people say of captions: Flickr8k's expert judgements, and which score means that a caption is right.
+"""Asks Flickr8k's expert judgements which score means that a caption is right, and what confidence is worth.
+
+    python -m benchmarks.expert_judgements artifacts/compact
+
+Writes `artifacts/results/expert_judgements.json`. Its `even_cider_d` is where `calibration.RIGHT_CIDER_D` comes from.
 
 Three experts graded 5,822 pairs of a test photo and somebody's caption, mostly of another photo: 4 it describes the
 photo without errors, 3 with minor errors, 2 it is somewhat related, 1 it is unrelated. No captioner had a part in it.
@@ -7,7 +11,9 @@ Reference: M. Hodosh, P. Young, J. Hockenmaier, "Framing Image Description as a 
 Evaluation Metrics", JAIR 47, 2013. https://doi.org/10.1613/jair.3994
 """
 
+import argparse
 import dataclasses
+import json
 import re
 import statistics
 from collections import defaultdict
@@ -18,9 +24,11 @@ import numpy as np
 from nltk.translate import bleu_score
 from pycocoevalcap.rouge.rouge import Rouge
 
+from captioner.artifacts import results, saving
 from captioner.data import captions as captions_module
 from captioner.data import datasets
 from captioner.data.datasets import CaptionDataset
+from captioner.encoders import features as features_module
 from captioner.encoders.features import FeatureStore
 from captioner.inference import Captioner
 from captioner.scoring import calibration, evaluation, metrics, reliability
@@ -125,61 +133,70 @@ def _score_cider(judgements: Sequence[Judgement], references: Mapping[str, Seque
     return scores
 
 
-def fit_expert_curve(cider_d: np.ndarray, right: np.ndarray) -> reliability.ChanceCurve:
-    """Returns the chance that experts call a caption right, as a curve of its scale of CIDEr-D, see `expert_chances`.
-
-    Args:
-        cider_d: `(N,)`, from `score_judgements`.
-        right: `(N,)` bool, what the experts say.
-    """
-    return reliability.fit_chance_curve(np.log1p(cider_d), right)
-
-
-def expert_chances(curve: reliability.ChanceCurve, cider_d: np.ndarray) -> np.ndarray:
-    """Returns the chance that experts would call captions of these CIDEr-D right, in the shape of `cider_d`.
-
-    It was learnt from people's captions about other photos; of a captioner's it is an estimate.
-    """
-    return curve(np.log1p(cider_d))
-
-
-def even_score(curve: reliability.ChanceCurve) -> float:
-    """Returns the CIDEr-D of captions that experts call right as often as not; the curve must not be flat."""
-    return float(np.expm1(curve.value_at(0.5)))
-
-
-def compare_with_people(
-    captioner: Captioner, dataset: CaptionDataset, features: FeatureStore, split: str = "test"
-) -> dict | None:
+def compare_with_people(captioner: Captioner, dataset: CaptionDataset, features: FeatureStore) -> dict:
     """Compares what a captioner thinks of captions by people with what experts said of them.
 
     Args:
         captioner: The captioner; it reads the judged captions, it writes none.
-        dataset: The data set, read with this split.
-        features: Features of the split's photos.
-        split: The split whose judgements are read; Flickr8k has some for test alone.
+        dataset: The data set, read with its test split: Flickr8k has judgements for test alone.
+        features: Features of the test photos.
 
     Returns:
         `num_judgements`; `share_right` as the experts say; Kendall's `tau_c` with all their grades and `auc`, each of
-        confidence and of scores; `curve`, see `fit_expert_curve`, and its chance at the CIDEr-D
-        from which captions count as right, `chance_at_mark`. `None` where the data set has no judgements.
+        confidence and of scores; the chance that experts call a caption right at the CIDEr-D from which captions count
+        as right, `chance_at_mark`; and the CIDEr-D where it is one half, `even_cider_d`, `None` if it is nowhere.
+
+    Raises:
+        ValueError: If the data set has no judgements.
     """
-    image_ids = evaluation.readable_photos(dataset, features, split)
+    image_ids = evaluation.readable_photos(dataset, features, "test")
     judged = read_judgements(dataset.folder, image_ids)
     if not judged:
-        return None
+        raise ValueError(f"{dataset.folder} has no judgements of its test photos. Expected: the file {EXPERT_FILE}.")
     log_probs, counts = evaluation.measure_log_probs(captioner, [(j.image_id, j.caption) for j in judged], features)
     scores = score_judgements(judged, {i: dataset.references[i] for i in image_ids})
     values = {"log_prob_per_word": log_probs / counts} | scores
     right = np.array([judgement.right for judgement in judged])
     grades = np.array([judgement.grades for judgement in judged])  # (N, 3)
-    curve = fit_expert_curve(scores["cider_d"], right)
     return {
         "num_judgements": len(judged),
         "share_right": float(right.mean()),
         # Every grade counts, as in published work.
         "tau_c": {name: reliability.measure_tau_c(np.repeat(v, 3), grades.ravel()) for name, v in values.items()},
         "auc": {name: reliability.measure_auc(v, right) for name, v in values.items()},
-        "curve": dataclasses.asdict(curve),
-        "chance_at_mark": float(expert_chances(curve, calibration.RIGHT_CIDER_D)),
+        **judge_mark(scores["cider_d"], right),
     }
+
+
+def judge_mark(cider_d: np.ndarray, right: np.ndarray) -> dict[str, float | None]:
+    """Returns what experts say of the mark, as in `compare_with_people`: `mark`, `chance_at_mark` and `even_cider_d`.
+
+    The chance that they call a caption right is taken for a logistic curve of `log(1 + CIDEr-D)`.
+
+    Args:
+        cider_d: `(N,)`, from `score_judgements`.
+        right: `(N,)` bool, what the experts say.
+    """
+    mark = calibration.RIGHT_CIDER_D
+    curve = reliability.fit_chance_curve(np.log1p(cider_d), right)
+    even = float(np.expm1(curve.value_at(0.5))) if curve.slope else None
+    return {"mark": mark, "chance_at_mark": float(curve(np.log1p(mark))), "even_cider_d": even}
+
+
+def main() -> None:
+    """Runs the command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("captioner", type=Path, help="folder of a captioner")
+    captioner = saving.load_captioner(parser.parse_args().captioner)
+    dataset = datasets.read_dataset(splits=("test",))
+    test = features_module.extract_features(captioner.encoder, dataset.photo_paths("test"))
+    report = {"captioner": captioner.name} | compare_with_people(captioner, dataset, test)
+    file = results.RESULTS_DIR / "expert_judgements.json"
+    file.write_text(json.dumps(report | evaluation.describe_machine(), indent=2) + "\n", encoding="utf-8")
+    print(
+        f"Wrote {file.name}: experts call captions right as often as not at a CIDEr-D of {report['even_cider_d']:.1f}."
+    )
+
+
+if __name__ == "__main__":
+    main()

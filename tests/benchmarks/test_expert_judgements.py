@@ -2,12 +2,14 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks import expert_judgements
+from captioner.artifacts import results
 from captioner.data import datasets
 from captioner.scoring import calibration, evaluation, metrics, reliability
 
@@ -77,12 +79,19 @@ def test_every_judged_caption_is_scored_like_a_caption_of_its_photo():
     assert scores["rouge_l"][3] == pytest.approx(100 * 2.44 * 1 * 0.5 / (0.5 + 1.44 * 1))
 
 
-def test_chances_follow_the_scale_of_the_score():
+def test_the_mark_is_held_against_where_experts_are_of_two_minds(monkeypatch):
+    # On the scale log(1 + CIDEr-D) one of four is right at 0 and three of four at 4: as worked out in test_reliability,
+    # the curve is 1/3 at 0, 2/3 at 4, and so one half at 2.
     scores, right = np.expm1([0.0, 0, 0, 0, 4, 4, 4, 4]), np.array([1, 0, 0, 0, 1, 1, 1, 0], bool)
-    curve = expert_judgements.fit_expert_curve(scores, right)
-    # As worked out in test_agreement: 1/3 and 2/3, so one half between them.
-    assert expert_judgements.expert_chances(curve, scores[[0, 4]]) == pytest.approx([1 / 3, 2 / 3])
-    assert expert_judgements.even_score(curve) == pytest.approx(np.expm1(2))
+    monkeypatch.setattr(calibration, "RIGHT_CIDER_D", np.expm1(4))
+    judged = expert_judgements.judge_mark(scores, right)
+    assert judged == pytest.approx({"mark": np.expm1(4), "chance_at_mark": 2 / 3, "even_cider_d": np.expm1(2)})
+
+
+def test_where_the_score_tells_nothing_no_cider_d_is_even():
+    judged = expert_judgements.judge_mark(np.array([90.0, 10.0]), np.array([False, True]))
+    assert judged["even_cider_d"] is None
+    assert judged["chance_at_mark"] == pytest.approx(0.5)
 
 
 def test_what_counts_as_right_is_what_flickr8ks_experts_say(flickr8k_dir):
@@ -93,8 +102,8 @@ def test_what_counts_as_right_is_what_flickr8ks_experts_say(flickr8k_dir):
     assert len(judged) == 5664
     scores = expert_judgements.score_judgements(judged, dataset.references)
     right = np.array([judgement.right for judgement in judged])
-    curve = expert_judgements.fit_expert_curve(scores["cider_d"], right)
-    assert expert_judgements.even_score(curve) == pytest.approx(calibration.RIGHT_CIDER_D, abs=0.5)
+    even = expert_judgements.judge_mark(scores["cider_d"], right)["even_cider_d"]
+    assert even == pytest.approx(calibration.RIGHT_CIDER_D, abs=0.5)
     # The curve fits: near the mark, about half are right.
     near = np.abs(scores["cider_d"] - calibration.RIGHT_CIDER_D) < 15
     assert right[near].mean() == pytest.approx(0.5, abs=0.05)
@@ -133,5 +142,17 @@ def test_judged_captions_are_compared_with_what_the_captioner_thinks_of_them(bui
     assert people["auc"]["log_prob_per_word"] == np.mean([right > wrong, right > also_wrong])
 
 
-def test_data_without_judgements_is_compared_with_nobody(build_captioner, dataset, stores):
-    assert expert_judgements.compare_with_people(build_captioner(), dataset, stores["test"]) is None
+def test_data_without_judgements_is_refused(build_captioner, dataset, stores):
+    with pytest.raises(ValueError, match="no judgements of its test photos. Expected: the file ExpertAnnotations.txt"):
+        expert_judgements.compare_with_people(build_captioner(), dataset, stores["test"])
+
+
+def test_the_command_keeps_what_it_found(tiny_bundle, judged, project, monkeypatch, capsys):
+    monkeypatch.setenv(datasets.DATA_VARIABLE, str(judged.folder))
+    monkeypatch.setattr(results, "RESULTS_DIR", project)
+    monkeypatch.setattr(sys, "argv", ["expert_judgements", str(tiny_bundle)])
+    expert_judgements.main()
+    kept = json.loads((project / "expert_judgements.json").read_text())
+    assert (kept["captioner"], kept["num_judgements"], kept["mark"]) == ("tiny", 3, calibration.RIGHT_CIDER_D)
+    assert kept["versions"].keys() >= {"keras", "numpy"}
+    assert "Wrote expert_judgements.json" in capsys.readouterr().out
