@@ -28,19 +28,13 @@ RUNS_DIR = DATA_DIR / "runs"
 ENCODER_FILE = "encoder.json"
 
 SPLITS = ("train", "validation", "test")
+# Words seen less often have too few examples to be learnt; 5 is what published Flickr8k systems use.
+MIN_WORD_COUNT = 5
 # A third of Flickr8k's 30,000; the drawn data set has 1,800.
 _FEW_CAPTIONS = 10_000
 # Whether encoders average what they see in a photo and in its mirror image. Two captioners that were trained without it
 # gained 1.2 and 1.4 CIDEr-D on validation from it, for twice the encoder's time.
 MIRRORED = True
-
-
-@dataclasses.dataclass(frozen=True)
-class VocabularyConfig:
-    """Which words a captioner may know."""
-
-    # Words seen less often have too few examples to be learnt; 5 is what published Flickr8k systems use.
-    min_count: int = 5
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,105 +1,102 @@
-"""Captions as text: how they are cleaned and how caption files are read.
+"""Captions as text: how they are cleaned, and which of them cannot be cut into words.
 
 A caption is cleaned to lower-case words with single blanks between them. Every word counts, "a" too, since
 published scores count it; start and end markers never appear in text, so they can never be scored.
 No TensorFlow here.
 """
 
-import csv
-import io
+import codecs
+import collections
 import re
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
-# Raise this whenever `clean_caption` changes its answer: saved captioners name the version they learnt from.
+# Raise this whenever `clean_caption` cleans captions in words otherwise: captioners name the version they learnt from.
 CLEANING_VERSION = 1
 
 _NOT_A_WORD = re.compile(r"[^\w]|_")
-_TOKEN_LINE = re.compile(r"(?P<image_id>[^\t]+?)#(?P<number>\d+)\t(?P<caption>.*)")
+# What changes how letters are joined or drawn, but not which letters they are: soft hyphen, word joiner, and the
+# selectors of variants that follow an emoji or a Chinese letter.
+_INVISIBLE = re.compile("[\u00ad\u2060\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+# Between two letters of one word in Persian, Hindi or Malayalam.
+_JOINERS = "\u200c\u200d"
+# What becomes of the Turkish capital with a dot, whose small letter is an "i", which has its dot already.
+_DOTTED = re.compile("i\u0307+")
+# What is left of marks and joiners that no letter stands before, or after.
+_LOOSE = re.compile(rf"(?<!\S)[^\w\s]+|[{_JOINERS}]+(?!\S)")
+# Scripts that put no blanks between words, by the first word of their letters' Unicode names, and how many letters a
+# word of them has at most, on average: more are sentences that nobody has cut into words.
+_UNCUT_SCRIPTS = {
+    **{"CJK": ("Chinese or Japanese", 3), "HIRAGANA": ("Japanese", 3), "KATAKANA": ("Japanese", 3)},
+    **{"THAI": ("Thai", 10), "LAO": ("Lao", 10), "KHMER": ("Khmer", 10), "MYANMAR": ("Burmese", 10)},
+}
 
 
 def clean_caption(text: str) -> str:
     """Returns `text` in lower case, with punctuation turned to blanks and single blanks between words.
 
+    Words of every script that puts blanks between them stay whole: vowel signs and accents belong to their letter.
     Cleaning twice changes nothing. Digits and one-letter words are kept.
 
     Example:
         >>> clean_caption("A man, in a T-shirt .")
         'a man in a t shirt'
     """
-    text = unicodedata.normalize("NFKC", text).lower()
+    text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text)).lower()
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", _DOTTED.sub("i", text))
+        return " ".join(_LOOSE.sub("", _NOT_A_WORD.sub(_keep_mark, text)).split())
     return " ".join(_NOT_A_WORD.sub(" ", text).split())
 
 
-def read_token_file(path: str | Path) -> dict[str, list[str]]:
-    """Reads the official caption file, one `<file>#<n><TAB><caption>` a line.
+def refuse_uncut(texts: Iterable[str], source: object) -> None:
+    """Checks that captions are cut into words.
 
     Args:
-        path: The file, UTF-8.
-
-    Returns:
-        Raw captions of each image id, in the file's order.
+        texts: Cleaned captions.
+        source: Where they come from, for the message.
 
     Raises:
-        ValueError: If a line has another form; the message names file and line.
+        ValueError: If most of their letters are of a script without blanks between words, and so many letters follow
+            each other that they are whole sentences.
     """
-    captions: dict[str, list[str]] = {}
-    # Not `splitlines`, which also splits at characters that people paste into captions, such as U+2028.
-    for number, line in enumerate(read_text(path).split("\n"), 1):
-        if not line.strip():
-            continue
-        match = _TOKEN_LINE.fullmatch(line)
-        if match is None:
-            raise ValueError(
-                f"{Path(path).name}, line {number}: expected '<file>#<n><TAB><caption>'. "
-                f"Mend or remove that line. Received: {line[:80]!r}"
-            )
-        captions.setdefault(match["image_id"], []).append(match["caption"])
-    return captions
-
-
-def read_kaggle_captions(path: str | Path) -> dict[str, list[str]]:
-    """Reads the Kaggle copy's `captions.txt`, a CSV file with the columns `image` and `caption`.
-
-    Args:
-        path: The file, UTF-8.
-
-    Returns:
-        Raw captions of each image id, in the file's order.
-
-    Raises:
-        ValueError: If the header or a row has another form; the message names file and line.
-    """
-    name = Path(path).name
-    rows = csv.reader(io.StringIO(read_text(path), newline=""))
-    header = next(rows, None)
-    if header != ["image", "caption"]:
-        raise ValueError(f"{name}, line 1: expected the header 'image,caption'. Received: {header!r}")
-    captions: dict[str, list[str]] = {}
-    line = rows.line_num
-    for row in rows:
-        first_line, line = line + 1, rows.line_num
-        if not row:
-            continue
-        # A quote that is never closed would swallow the rows after it into one caption.
-        if len(row) != 2 or not row[0].strip() or line > first_line:
-            raise ValueError(
-                f"{name}, line {first_line}: expected '<file>,<caption>', a caption with commas in quotes. "
-                f"Mend or remove that line. Received: {','.join(row)[:80]!r}"
-            )
-        captions.setdefault(row[0], []).append(row[1])
-    return captions
+    counts = collections.Counter(" ".join(texts))
+    num_words = 1 + counts.pop(" ", 0)
+    num_letters = dict.fromkeys(_UNCUT_SCRIPTS, 0)
+    for letter, count in counts.items():
+        script = re.split(r"[ -]", unicodedata.name(letter, ""), maxsplit=1)[0]
+        if script in num_letters:
+            num_letters[script] += count
+    commonest = max(num_letters, key=lambda name: num_letters[name])
+    language, most = _UNCUT_SCRIPTS[commonest]
+    if 2 * sum(num_letters.values()) > counts.total() > most * num_words:
+        raise ValueError(
+            f"The captions in {source} are {language} without blanks between words, and words are what is learnt and "
+            f"scored. Put blanks between them with a program that cuts {language} into words, and try again. "
+            f"Received: {counts.total() / num_words:.0f} letters between two blanks."
+        )
 
 
 def read_text(path: str | Path) -> str:
-    """Returns the text of a UTF-8 file, without a byte order mark and with `\\n` at every line's end.
+    """Returns the text of a UTF-8 file, or of a UTF-16 file that says so, with `\\n` at every line's end.
 
     Raises:
-        ValueError: If it is not UTF-8; the message says which byte.
+        ValueError: If it is neither; the message says which byte.
     """
+    path = Path(path)
+    with path.open("rb") as file:
+        start = file.read(2)
+    wide = start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{Path(path).name} is not UTF-8 text (byte {error.start}). Save it as UTF-8 and try again."
+            f"{path.name} is not UTF-8 text (byte {error.start}). Save it as UTF-8 and try again."
         ) from None
+
+
+def _keep_mark(match: re.Match) -> str:
+    """Keeps vowel signs, accents and joiners, which are no letters to Python, and turns all else to a blank."""
+    sign = match[0]
+    return sign if sign in _JOINERS or unicodedata.category(sign) in ("Mn", "Mc") else " "

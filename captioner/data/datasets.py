@@ -1,27 +1,28 @@
 """Photos with captions, split into train, validation and test.
 
-Two layouts are read, for Flickr8k and for anyone's own photos alike:
-
-- official: `Images/`, `Flickr8k.token.txt` and `Flickr_8k.{train,dev,test}Images.txt`;
-- Kaggle: `Images/` and `captions.txt`. It has no split files, so the official lists of image ids, shipped in
-  `flickr8k_splits.json`, decide; own split files beside `captions.txt` win over them.
+Flickr8k and anyone's own photos alike are read in each layout of `captioner.data.layouts`. A table without split files
+beside it, such as Kaggle's, takes the official lists of image ids, shipped in `flickr8k_splits.json`; own split files
+(`Flickr_8k.trainImages.txt` and so on) win over them.
 
 Reference: M. Hodosh, P. Young, J. Hockenmaier, "Framing Image Description as a Ranking Task: Data, Models and
 Evaluation Metrics", JAIR 47, 2013. https://doi.org/10.1613/jair.3994
 """
 
 import dataclasses
+import itertools
 import json
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from captioner import config
 from captioner.data import captions as captions_module
+from captioner.data import layouts
 
 DATA_VARIABLE = "FLICKR8K_DIR"
+# The official names; other spellings of them, and other layouts, are found as well.
 TOKEN_FILE = "Flickr8k.token.txt"
-KAGGLE_FILE = "captions.txt"
 SPLIT_FILES = {
     "train": "Flickr_8k.trainImages.txt",
     "validation": "Flickr_8k.devImages.txt",
@@ -30,6 +31,8 @@ SPLIT_FILES = {
 # The official zip really spells it "Flicker8k".
 IMAGE_FOLDERS = ("Images", "Flicker8k_Dataset", "Flickr8k_Dataset")
 _SHIPPED_SPLITS = Path(__file__).with_name("flickr8k_splits.json")
+# Programs that fetch a file twice name the second one so, and the official captions have such an image id.
+_FETCHED_TWICE = re.compile(r"\.\d+$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +45,8 @@ class CaptionDataset:
         image_dir: Folder of the photos.
         splits: Image ids of each split that was read.
         references: Cleaned captions of each photo on those splits.
+        files: Where photos are that do not lie in that folder by their image id.
+        notes: A sentence on each thing that was left out or is missing, for the caller to show.
     """
 
     name: str
@@ -49,6 +54,8 @@ class CaptionDataset:
     image_dir: Path
     splits: dict[str, tuple[str, ...]]
     references: dict[str, tuple[str, ...]]
+    files: Mapping[str, Path] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def image_ids(self, split: str) -> tuple[str, ...]:
         """Returns the image ids of one split."""
@@ -66,7 +73,7 @@ class CaptionDataset:
 
     def photo_path(self, image_id: str) -> Path:
         """Returns where a photo lies; whether it is there is for the reader of photos to say."""
-        return self.image_dir / image_id
+        return self.files.get(image_id, self.image_dir / image_id)
 
     def photo_paths(self, *splits: str) -> dict[str, Path]:
         """Returns image id -> path for the given splits, by default for all that were read."""
@@ -87,11 +94,7 @@ def find_dataset(folder: str | Path | None = None) -> Path:
         FileNotFoundError: If that folder holds no caption file; the message says how to provide one.
     """
     chosen = Path(folder or os.environ.get(DATA_VARIABLE) or config.DATA_DIR / "flickr8k").expanduser()
-    if not any((chosen / name).is_file() for name in (TOKEN_FILE, KAGGLE_FILE)):
-        raise FileNotFoundError(
-            f"No data set in {chosen}: neither {TOKEN_FILE} nor {KAGGLE_FILE} is there. Name its folder, set "
-            f"{DATA_VARIABLE}, or run `python -m captioner download` to fetch Flickr8k to data/flickr8k."
-        )
+    _find_captions(chosen, layouts.list_folders(chosen))
     return chosen
 
 
@@ -107,12 +110,17 @@ def read_dataset(folder: str | Path | None = None, splits: Sequence[str] = confi
 
     Raises:
         FileNotFoundError: If a file or the photo folder is missing.
-        ValueError: If a line is mangled, a photo is on two splits or has no caption.
+        ValueError: If a line is mangled, a photo is on two splits or has no caption, or captions are not cut into
+            words.
     """
+    unknown = [split for split in splits if split not in config.SPLITS]
+    if unknown:
+        raise ValueError(f"splits must be among {config.SPLITS}. Received: splits={unknown!r}")
     folder = find_dataset(folder)
-    image_ids = _read_splits(folder, splits)
-    raw = read_raw_captions(folder)
-    references = {i: _clean_all(raw.get(i, ())) for ids in image_ids.values() for i in ids}
+    folders = layouts.list_folders(folder)
+    raw = _read_captions(folder, folders)
+    image_ids, notes = _read_splits(folder, folders, raw, splits)
+    references = {i: _clean_all(raw.of(i)) for ids in image_ids.values() for i in ids}
     if not any(references.values()):
         raise ValueError(
             f"None of the photos with captions in {folder} is on a split. Unless the photos are Flickr8k's, "
@@ -124,16 +132,34 @@ def read_dataset(folder: str | Path | None = None, splits: Sequence[str] = confi
             f"{len(bare)} of {len(references)} photos in {folder} have no caption, for example {bare[0]!r}. "
             "Add their captions or take them off the split files."
         )
+    captions_module.refuse_uncut((text for texts in references.values() for text in texts), folder)
+    image_dir, files, missing = _find_photos(folder, folders, list(references))
+    if missing:
+        notes.append(_count(missing, references, f"photos are missing in {image_dir}"))
+    notes += _note_left_out(raw, references, splits)
     name = "flickr8k" if _are_official(image_ids) else folder.name
-    return CaptionDataset(name, folder, _find_image_dir(folder), image_ids, references)
+    return CaptionDataset(name, folder, image_dir, image_ids, references, files, tuple(notes))
 
 
-def read_raw_captions(folder: str | Path) -> dict[str, list[str]]:
+def read_raw_captions(folder: str | Path) -> Mapping[str, list[str]]:
     """Returns the raw captions of each image id in a data folder, in the file's order and whatever their split."""
-    token_file = Path(folder) / TOKEN_FILE
-    if token_file.is_file():
-        return captions_module.read_token_file(token_file)
-    return captions_module.read_kaggle_captions(Path(folder) / KAGGLE_FILE)
+    return _read_captions(Path(folder), layouts.list_folders(Path(folder))).captions
+
+
+def _find_captions(folder: Path, folders: Mapping[Path, list[str]]) -> tuple:
+    found = layouts.find_captions(folders)
+    if found is None:
+        raise FileNotFoundError(
+            f"No data set in {folder}: neither {TOKEN_FILE} nor captions.txt, results.csv or dataset_flickr8k.json is "
+            f"there. {layouts.explain_nearest(folders, SPLIT_FILES)}Name its folder, set {DATA_VARIABLE}, or run "
+            "`python -m captioner download` to fetch Flickr8k to data/flickr8k."
+        )
+    return found
+
+
+def _read_captions(folder: Path, folders: Mapping[Path, list[str]]) -> layouts.RawCaptions:
+    path, read = _find_captions(folder, folders)
+    return read(path)
 
 
 def _clean_all(raw_captions: Sequence[str]) -> tuple[str, ...]:
@@ -141,21 +167,63 @@ def _clean_all(raw_captions: Sequence[str]) -> tuple[str, ...]:
     return tuple(text for text in map(captions_module.clean_caption, raw_captions) if text)
 
 
-def _find_image_dir(folder: Path) -> Path:
-    for name in IMAGE_FOLDERS:
-        if (folder / name).is_dir():
-            return folder / name
-    raise FileNotFoundError(f"No photos in {folder}: expected a folder {' or '.join(IMAGE_FOLDERS)} there.")
+def _find_photos(
+    folder: Path, folders: Mapping[Path, list[str]], image_ids: Sequence[str]
+) -> tuple[Path, dict[str, Path], list[str]]:
+    """Returns the folder of most photos, where the others are, and which are nowhere."""
+    wanted = {layouts.same_name(Path(image_id).name) for image_id in image_ids}
+    names = {place: {layouts.same_name(name): name for name in found} for place, found in folders.items()}
+    known = [name.lower() for name in IMAGE_FOLDERS]
+    ranked = sorted(names, key=lambda place: (-len(wanted & names[place].keys()), place.name.lower() not in known))
+    image_dir = ranked[0]
+    if not wanted & names[image_dir].keys() and image_dir.name.lower() not in known:
+        raise FileNotFoundError(f"No photos in {folder}: expected a folder {' or '.join(IMAGE_FOLDERS)} there.")
+    files, missing, in_place = {}, [], set(folders[image_dir])
+    for image_id in image_ids:
+        if image_id in in_place:
+            continue
+        name = layouts.same_name(Path(image_id).name)
+        spellings = (name, _FETCHED_TWICE.sub("", name))
+        exact = (place / image_id for place in folders if "/" in image_id and (place / image_id).is_file())
+        alike = (place / names[place][n] for n in spellings for place in ranked if n in names[place])
+        if path := next(itertools.chain(exact, alike), None):
+            files[image_id] = path
+        else:
+            missing.append(image_id)
+    return image_dir, files, missing
 
 
-def _read_splits(folder: Path, splits: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Reads the lists of image ids and holds that no photo is on two of them."""
-    unknown = [split for split in splits if split not in config.SPLITS]
-    if unknown:
-        raise ValueError(f"splits must be among {config.SPLITS}. Received: splits={unknown!r}")
-    own = any((folder / name).is_file() for name in SPLIT_FILES.values())
-    shipped = None if own else _read_shipped_splits()
-    image_ids = {s: _read_split_file(folder / SPLIT_FILES[s]) if own else tuple(shipped[s]) for s in splits}
+def _note_left_out(
+    raw: layouts.RawCaptions, references: Mapping[str, Sequence[str]], splits: Sequence[str]
+) -> list[str]:
+    notes = []
+    if set(splits) == set(config.SPLITS):
+        listed = {layouts.same_name(image_id) for image_id in references}
+        others = [image_id for image_id in raw.captions if layouts.same_name(image_id) not in listed]
+        if others:
+            notes.append(_count(others, raw.captions, "photos with captions are on no split and were left out"))
+    num_captions = sum(len(raw.of(image_id)) for image_id in references)
+    if num_empty := num_captions - sum(map(len, references.values())):
+        notes.append(f"{num_empty:,} of {num_captions:,} captions hold no word and were left out.")
+    return notes
+
+
+def _count(some: Sequence[str], everything: Collection[str], what: str) -> str:
+    return f"{len(some):,} of {len(everything):,} {what}, for example {some[0]!r}."
+
+
+def _read_splits(
+    folder: Path, folders: Mapping[Path, list[str]], raw: layouts.RawCaptions, splits: Sequence[str]
+) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """Reads the lists of image ids, checks that no photo is on two of them, and notes what they lack."""
+    own = {name.lower(): place / name for place, names in reversed(folders.items()) for name in names}
+    notes = []
+    if any(name.lower() in own for name in SPLIT_FILES.values()):
+        image_ids = {split: _read_split_file(own, folder, SPLIT_FILES[split]) for split in splits}
+    elif raw.splits is not None:
+        image_ids = {split: tuple(raw.splits[split]) for split in splits}
+    else:
+        image_ids, notes = _choose_shipped_splits(folders, raw, splits)
     seen: dict[str, str] = {}
     for split, ids in image_ids.items():
         for image_id in ids:
@@ -165,7 +233,22 @@ def _read_splits(folder: Path, splits: Sequence[str]) -> dict[str, tuple[str, ..
                     "List each photo once, else scores are of photos the captioner was trained on."
                 )
             seen[image_id] = split
-    return image_ids
+    return image_ids, notes
+
+
+def _choose_shipped_splits(
+    folders: Mapping[Path, list[str]], raw: layouts.RawCaptions, splits: Sequence[str]
+) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """Returns the official splits of those of their photos that are there, and a note where some are not."""
+    shipped = _read_shipped_splits()
+    told = {split: tuple(i for i in shipped[split] if _clean_all(raw.of(i))) for split in splits}
+    there = {layouts.same_name(name) for names in folders.values() for name in names}
+    image_ids = {split: tuple(i for i in ids if layouts.same_name(i) in there) for split, ids in told.items()}
+    if not any(image_ids.values()):
+        image_ids = told  # Captions alone, which can be scored.
+    found, listed = (sum(map(len, ids.values())) for ids in (image_ids, {s: shipped[s] for s in splits}))
+    note = f"No split files: of the {listed:,} photos on Flickr8k's official splits, {found:,} are there and count."
+    return image_ids, [note] if found < listed else []
 
 
 def _read_shipped_splits() -> dict[str, list[str]]:
@@ -178,7 +261,7 @@ def _are_official(image_ids: dict[str, tuple[str, ...]]) -> bool:
     return all(set(ids) <= set(official[split]) for split, ids in image_ids.items())
 
 
-def _read_split_file(path: Path) -> tuple[str, ...]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path.name} is missing in {path.parent}: it lists one image id a line.")
-    return tuple(line.strip() for line in captions_module.read_text(path).split("\n") if line.strip())
+def _read_split_file(own: Mapping[str, Path], folder: Path, name: str) -> tuple[str, ...]:
+    if name.lower() not in own:
+        raise FileNotFoundError(f"{name} is missing in {folder}: it lists one image id a line.")
+    return layouts.read_split_file(own[name.lower()])

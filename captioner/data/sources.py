@@ -14,7 +14,7 @@ _DRAWN_WARNING = "Its scores say nothing of photos."
 def obtain_dataset(
     choice: str = "auto", *, splits: Sequence[str] = config.SPLITS, num_photos: int = 0
 ) -> tuple[datasets.CaptionDataset, str]:
-    """Returns the data set to work on, and a sentence that says which one it is and why.
+    """Returns the data set to work on, and a sentence that says which one it is and why, its notes below.
 
     Args:
         choice: A folder; `"flickr8k"`, found or downloaded; `"drawn"`, the project's own drawings; or `"auto"`,
@@ -44,6 +44,7 @@ def obtain_dataset(
             reason = str(error).partition(". ")[0].rstrip(".")
             why = f"Data: the drawn data set, since Flickr8k cannot be had. {_DRAWN_WARNING} ({reason}.)"
     dataset = datasets.read_dataset(folder, splits)
+    why = "\n".join([why, *dataset.notes])
     for split in splits if num_photos else ():
         dataset = dataset.subset(num_photos, split)
     return dataset, why

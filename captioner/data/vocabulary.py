@@ -37,7 +37,7 @@ class Vocabulary:
             raise ValueError(f"A vocabulary must hold each word once. Received twice: {twice[:5]!r}")
 
     @classmethod
-    def from_captions(cls, captions: Iterable[str], min_count: int = config.VocabularyConfig.min_count) -> "Vocabulary":
+    def from_captions(cls, captions: Iterable[str], min_count: int = config.MIN_WORD_COUNT) -> "Vocabulary":
         """Builds the vocabulary of cleaned captions; give it captions of the train split only.
 
         Args:
@@ -62,16 +62,6 @@ class Vocabulary:
     def encode(self, caption: str) -> list[int]:
         """Returns the ids of a cleaned caption's words, unknown ones as `unknown_id`, without markers."""
         return [self._ids.get(word, self.unknown_id) for word in caption.split()]
-
-    def decode(self, token_ids: Iterable[int]) -> str:
-        """Returns the caption that ids spell, up to the first `end_id`; special ids are not written."""
-        words = []
-        for token_id in token_ids:
-            if token_id == self.end_id:
-                break
-            if token_id >= len(SPECIAL_WORDS):
-                words.append(self.words[token_id])
-        return " ".join(words)
 
     def save(self, path: str | Path) -> None:
         """Writes the vocabulary as JSON."""

@@ -1,4 +1,4 @@
-"""Photos, captions and splits: both layouts, no photo on two splits, and what is said when one is missing."""
+"""Photos, captions and splits: every layout, no photo on two splits, and what is said of what is missing."""
 
 import json
 import re
@@ -28,7 +28,7 @@ def _write_official(folder, splits=SPLITS):
 def _write_kaggle(folder, ids=("a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg")):
     (folder / "Images").mkdir()
     rows = [f'{i},"A Dog, number {n} ."\n' for i in ids for n in range(2)]
-    (folder / datasets.KAGGLE_FILE).write_text("image,caption\n" + "".join(rows))
+    (folder / "captions.txt").write_text("image,caption\n" + "".join(rows))
     return folder
 
 
@@ -101,7 +101,9 @@ def test_a_subset_takes_the_first_photos_and_leaves_other_splits(official):
 def test_captions_without_a_word_are_left_out(official):
     with (official / datasets.TOKEN_FILE).open("a") as file:
         file.write("a.jpg#2\t...\n")
-    assert len(datasets.read_dataset(official).references["a.jpg"]) == 2
+    dataset = datasets.read_dataset(official)
+    assert len(dataset.references["a.jpg"]) == 2
+    assert dataset.notes[-1] == "1 of 11 captions hold no word and were left out."
 
 
 def test_a_photo_on_two_splits_is_refused(tmp_path):
@@ -135,6 +137,135 @@ def test_an_unknown_split_is_refused(official):
         datasets.read_dataset(official, ["train", "dev"])
 
 
+def _move(folder, name, target):
+    (folder / target).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).rename(folder / target)
+
+
+def test_the_official_zip_files_may_be_unpacked_anyhow(official):
+    before = datasets.read_dataset(official)
+    for name in (
+        "__MACOSX/._Flickr8k.token.txt",
+        "Flickr8k_text/Flickr8k.lemma.token.txt",
+        "Images/a.jpg",
+        "Images/e.jpg",
+    ):
+        (official / name).parent.mkdir(exist_ok=True)
+        (official / name).write_text("junk")
+    _move(official, "Images", "Flickr8k_Dataset/Flicker8k_Dataset")
+    _move(official, datasets.TOKEN_FILE, "Flickr8k_text/flickr8k.token.txt")
+    for name in datasets.SPLIT_FILES.values():
+        _move(official, name, f"Flickr8k_text/{name.lower()}")
+    dataset = datasets.read_dataset(official)
+    assert (dataset.splits, dataset.references) == (before.splits, before.references)
+    assert dataset.photo_path("e.jpg").read_text() == "junk"
+    assert dataset.image_dir == official / "Flickr8k_Dataset" / "Flicker8k_Dataset"
+
+
+def test_a_part_of_kaggles_copy_has_the_official_splits_of_what_is_there(tmp_path):
+    shipped = json.loads(datasets._SHIPPED_SPLITS.read_text(encoding="utf-8"))
+    ids = [
+        image_id
+        for split, count in (("train", 6), ("validation", 3), ("test", 2))
+        for image_id in shipped[split][:count]
+    ]
+    _write_kaggle(tmp_path, [*ids, "another.jpg"])
+    for image_id in ids[1:]:
+        (tmp_path / "Images" / image_id).touch()
+    dataset = datasets.read_dataset(tmp_path)
+    assert list(dataset.references) == ids[1:]
+    assert {split: len(part) for split, part in dataset.splits.items()} == {"train": 5, "validation": 3, "test": 2}
+    assert dataset.notes == (
+        "No split files: of the 8,000 photos on Flickr8k's official splits, 10 are there and count.",
+        f"2 of 12 photos with captions are on no split and were left out, for example '{ids[0]}'.",
+    )
+    assert datasets.read_dataset(tmp_path, ["test"]).notes == (
+        "No split files: of the 1,000 photos on Flickr8k's official splits, 2 are there and count.",
+    )
+
+
+def test_captions_alone_can_still_be_scored(tmp_path):
+    shipped = json.loads(datasets._SHIPPED_SPLITS.read_text(encoding="utf-8"))
+    dataset = datasets.read_dataset(_write_kaggle(tmp_path, shipped["test"][:2]), ["test"])
+    assert dataset.image_ids("test") == tuple(shipped["test"][:2])
+    assert dataset.notes[1].startswith("2 of 2 photos are missing in ")
+
+
+def test_karpathys_file_brings_its_own_splits_and_photos_lie_where_they_are_found(tmp_path):
+    rows = (("a.jpg", "train2014", "train"), ("b.jpg", "val2014", "restval"), ("c.jpg", "val2014", "val"))
+    images = [
+        {"filename": name, "filepath": place, "split": split, "sentences": [{"raw": f"A dog, {name}."}] * 3}
+        for name, place, split in rows
+    ]
+    (tmp_path / "dataset_coco.json").write_text(json.dumps({"images": images}))
+    for name, place, _ in rows:
+        (tmp_path / place).mkdir(exist_ok=True)
+        (tmp_path / place / name).touch()
+    dataset = datasets.read_dataset(tmp_path)
+    assert dataset.splits == {"train": ("a.jpg", "b.jpg"), "validation": ("c.jpg",), "test": ()}
+    assert dataset.references["b.jpg"] == ("a dog b jpg",) * 3
+    assert dataset.photo_paths() == {name: tmp_path / place / name for name, place, _ in rows}
+    assert dataset.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("image_id", "file"),
+    [
+        ("caf\u00e9.jpg", "cafe\u0301.jpg"),
+        ("cafe\u0301.jpg", "caf\u00e9.jpg"),
+        ("d.jpg", "D.JPG"),
+        ("d.jpg.1", "d.jpg"),
+        ("within/d.jpg", "within/d.jpg"),
+        ("within/d.jpg", "d.jpg"),
+    ],
+)
+def test_a_photo_is_found_by_another_spelling_of_its_name(tmp_path, image_id, file):
+    _write_splits(tmp_path, SPLITS | {"validation": (image_id,)})
+    others = [name for split in ("train", "test") for name in SPLITS[split]]
+    _write_kaggle(tmp_path, [*others, image_id])
+    (tmp_path / "Images" / "within").mkdir()
+    for name in [*others, file, "within/other.jpg"]:
+        (tmp_path / "Images" / name).touch()
+    dataset = datasets.read_dataset(tmp_path)
+    assert dataset.photo_path(image_id) == tmp_path / "Images" / file
+    assert dataset.notes == ()
+
+
+def test_photos_of_one_name_in_two_folders_stay_two_photos(tmp_path):
+    _write_splits(tmp_path, {"train": ("cats/1.jpg",), "validation": ("dogs/1.jpg",), "test": ("dogs/2.jpg",)})
+    _write_kaggle(tmp_path, ["cats/1.jpg", "dogs/1.jpg", "dogs/2.jpg"])
+    for name in ("cats/1.jpg", "dogs/1.jpg", "dogs/2.jpg"):
+        (tmp_path / "Images" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "Images" / name).touch()
+    paths = datasets.read_dataset(tmp_path).photo_paths()
+    assert paths == {name: tmp_path / "Images" / name for name in ("cats/1.jpg", "dogs/1.jpg", "dogs/2.jpg")}
+
+
+def test_split_files_may_spell_accents_otherwise_than_captions(tmp_path):
+    _write_splits(tmp_path, SPLITS | {"test": ("cafe\u0301.jpg",)})
+    _write_kaggle(tmp_path, ["a.jpg", "b.jpg", "c.jpg", "d.jpg", "caf\u00e9.jpg"])
+    dataset = datasets.read_dataset(tmp_path)
+    assert dataset.references["cafe\u0301.jpg"] == ("a dog number 0", "a dog number 1")
+    assert not any("no split" in note for note in dataset.notes)
+
+
+def test_photos_that_are_missing_are_counted_and_named(official):
+    for name in ("a.jpg", "c.jpg", "d.jpg"):
+        (official / "Images" / name).touch()
+    assert datasets.read_dataset(official).notes == (
+        f"2 of 5 photos are missing in {official / 'Images'}, for example 'b.jpg'.",
+        "1 of 6 photos with captions are on no split and were left out, for example 'unlisted.jpg'.",
+    )
+    assert datasets.read_dataset(official, ("validation",)).notes == ()
+
+
+def test_captions_that_are_not_cut_into_words_are_refused(official):
+    text = (official / datasets.TOKEN_FILE).read_text().replace("A Dog, number", "一只黑狗在草地上奔跑")
+    (official / datasets.TOKEN_FILE).write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match="The captions in .* are Chinese or Japanese without blanks between words"):
+        datasets.read_dataset(official)
+
+
 @pytest.mark.parametrize("name", datasets.IMAGE_FOLDERS)
 def test_the_photo_folder_may_have_each_official_name(official, name):
     (official / "Images").rename(official / name)
@@ -149,7 +280,7 @@ def test_a_missing_photo_folder_is_named(official):
 
 def test_a_folder_without_captions_says_how_to_get_them(tmp_path):
     with pytest.raises(
-        FileNotFoundError, match="No data set in .*neither Flickr8k.token.txt nor captions.txt .*FLICKR8K_DIR"
+        FileNotFoundError, match="No data set in .*neither Flickr8k.token.txt nor captions.txt, .*FLICKR8K_DIR"
     ):
         datasets.find_dataset(tmp_path / "nowhere")
 
