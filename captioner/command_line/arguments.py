@@ -52,7 +52,8 @@ def parse_arguments(arguments: Sequence[str] | None, commands: Mapping[str, Call
 
 def _build_parser(runs: Mapping[str, Callable]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m captioner",
+        # Called by the name that it was started by.
+        prog="captioner" if Path(sys.argv[0]).stem == "captioner" else "python -m captioner",
         description="Caption photos; train and score captioners.",
         epilog="python -m captioner COMMAND --help tells more of a command.",
     )
