@@ -138,6 +138,7 @@ def project(tmp_path, monkeypatch):
     """Sends everything that is made to a folder of the test."""
     from captioner import config
 
+    monkeypatch.setattr(config, "DATA_DIR", tmp_path / "data")
     monkeypatch.setattr(config, "ARTIFACTS_DIR", tmp_path / "artifacts")
     monkeypatch.setattr(config, "SHIPPED_DIR", tmp_path / "shipped")
     monkeypatch.setattr(config, "FEATURES_DIR", tmp_path / "features")

@@ -90,7 +90,7 @@ def _build_parser(runs: Mapping[str, Callable]) -> argparse.ArgumentParser:
     train = add_command("train")
     _add_data_option(train)
     _add_encoder_options(train)
-    train.add_argument("--name", help="name in artifacts/ (default: the encoder's, and that of other data)")
+    train.add_argument("--name", type=_name, help="name in artifacts/ (default: the encoder's, and that of other data)")
     train.add_argument("--epochs", type=_positive, metavar="N", help="default: what suits the number of captions")
     train.add_argument("--seed", type=_not_negative, default=config.TrainingConfig.seed, metavar="N")
     train.add_argument("--attend-to", choices=("regions", "slots"), default=config.DecoderConfig.attend_to)
@@ -113,14 +113,7 @@ def _build_parser(runs: Mapping[str, Callable]) -> argparse.ArgumentParser:
     distill.add_argument("--views", type=_positive, metavar="N", help="views in all (default: 500,000)")
     distill.add_argument("--seed", type=_not_negative, default=0, metavar="N")
     distill.add_argument(
-        "--work", type=Path, default=config.DATA_DIR / "distillation", metavar="DIR", help="checkpoints"
-    )
-    distill.add_argument(
-        "--output",
-        type=Path,
-        default=config.ARTIFACTS_DIR / "compact",
-        metavar="DIR",
-        help="default: artifacts/compact",
+        "--name", type=_name, help="folder in data/distillation/ (default: compact, and whom it learns from)"
     )
 
     download = add_command("download")
@@ -178,11 +171,23 @@ def _add_encoder_options(command: argparse.ArgumentParser) -> None:
     encoders = "vgg16, efficientnet_lite2, mobilenet_v2, compact or auto (default)"
     command.add_argument("--encoder", default="auto", help=encoders)
     command.add_argument(
+        "--encoder-weights",
+        type=Path,
+        metavar="PATH",
+        help="weights of that encoder, a file or what distill made (default: those that come with the encoder)",
+    )
+    command.add_argument(
         "--mirrored",
         action=argparse.BooleanOptionalAction,
         default=config.MIRRORED,
         help="average what the encoder sees in a photo and in its mirror image (default: it does)",
     )
+
+    def check(options: argparse.Namespace) -> None:
+        if options.encoder_weights and options.encoder == "auto":
+            command.error("--encoder-weights needs --encoder, the network that they are of")
+
+    command.set_defaults(check=check)
 
 
 def _add_data_option(command: argparse.ArgumentParser) -> None:
@@ -195,6 +200,12 @@ def _add_split_options(command: argparse.ArgumentParser) -> None:
     _add_data_option(command)
     command.add_argument("--split", choices=_SPLIT_CHOICES, required=True, help="the photos to score on")
     command.add_argument("--output", type=Path, metavar="FILE", help="write the JSON there instead of to the screen")
+
+
+def _name(text: str) -> str:
+    if not text or text != Path(text).name or text.startswith("."):
+        raise argparse.ArgumentTypeError(f"must be a name of one folder, not {text!r}")
+    return text
 
 
 def _positive(text: str) -> int:

@@ -135,7 +135,12 @@ def run_extract(options: argparse.Namespace) -> int:
     name, why = weights.choose_encoder(options.encoder)
     print(why)
     dataset = datasets.read_dataset(options.data, options.splits)
-    encoder = load_encoder(name, regions_layer=options.regions_layer, mirrored=options.mirrored)
+    encoder = load_encoder(
+        name,
+        regions_layer=options.regions_layer,
+        weights=options.encoder_weights or "imagenet",
+        mirrored=options.mirrored,
+    )
     failed = {}
     for split in options.splits:
         failed |= features.extract_features(encoder, dataset.photo_paths(split)).failed
@@ -154,6 +159,7 @@ def run_train(options: argparse.Namespace) -> int:
         options.data,
         options.encoder,
         name=options.name,
+        encoder_weights=options.encoder_weights or "imagenet",
         mirrored=options.mirrored,
         decoder_choices={"attend_to": options.attend_to, "attention": options.attention},
         training_choices=choices,
@@ -174,11 +180,13 @@ def run_distill(options: argparse.Namespace) -> int:
     from captioner.distillation.lessons import read_lessons
     from captioner.distillation.teacher import Teacher
 
+    taught_by = "without-teacher" if options.without_teacher else options.teacher
+    folder = config.DATA_DIR / "distillation" / (options.name or f"compact-{taught_by}")
     listed = [datasets.read_dataset(options.data, ("train", "validation"))]
     teacher = Teacher(options.teacher)
     if options.drawings and not drawings.is_drawn(listed[0].folder):
         # Of a seed that no notebook draws by itself, so that its pictures stay unseen.
-        drawn = drawings.draw_dataset(options.work / "drawings", num_photos=options.drawings, seed=1)
+        drawn = drawings.draw_dataset(folder / "drawings", num_photos=options.drawings, seed=1)
         listed.append(datasets.read_dataset(drawn, ("train", "validation")))
     lessons = read_lessons(listed, teacher.image_size, progress=True)
     for path, reason in lessons.failed.items():
@@ -187,9 +195,10 @@ def run_distill(options: argparse.Namespace) -> int:
     if options.without_teacher:
         chosen["teacher_weight"] = 0.0
     settings = config.DistillationConfig(**{name: value for name, value in chosen.items() if value is not None})
-    run = trainer.Distillation(options.work, lessons, teacher, settings)
+    run = trainer.Distillation(folder, lessons, teacher, settings)
     run.train(progress=True)
-    print(f"The encoder is in {run.export(options.output)}.")
+    run.export(folder)
+    print(f"The encoder is in {folder}. To use it: train --encoder compact --encoder-weights {folder}")
     return 0
 
 

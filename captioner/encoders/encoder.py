@@ -99,7 +99,8 @@ def load_encoder(
         regions_layer: Layer that gives the regions, by default the encoder's first; VGG16 also has
             `"block5_conv3"`, a 14x14 grid for finer attention at four times the cache.
         weights: `"imagenet"` looks in the folder `CAPTIONER_WEIGHTS`, in Keras' cache, and downloads; a path names
-            the file; `None` leaves the weights random, for tests.
+            the file, or a folder as for `captioner.encoders.weights.find_weights`; `None` leaves the weights random,
+            for tests.
         mirrored: Whether features are means over the photo and its mirror image.
 
     Raises:

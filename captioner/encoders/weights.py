@@ -49,12 +49,14 @@ def find_weights(name: str, path: str | Path | None = None) -> Path:
 
     Args:
         name: One of `ENCODERS`.
-        path: The file itself, or a folder that holds `<name>_imagenet.weights.h5`.
+        path: The file itself, or a folder that holds `<name>_imagenet.weights.h5`, or `encoder.weights.h5` where the
+            encoder is the project's own.
 
     Raises:
         FileNotFoundError: If it is in none of these places and cannot be downloaded.
     """
-    file_name = f"{name}_imagenet.weights.h5"
+    shipped = specs.ENCODERS[name].shipped
+    file_name = shipped.name if shipped else f"{name}_imagenet.weights.h5"
     if path is not None:
         file = Path(path) / file_name if Path(path).is_dir() else Path(path)
         if not file.is_file():
@@ -62,11 +64,11 @@ def find_weights(name: str, path: str | Path | None = None) -> Path:
                 f"No weights of {name} at {file}. Name the file, or a folder that holds {file_name}."
             )
         return file
-    shipped = specs.ENCODERS[name].shipped
     if shipped:
         if not shipped.is_file():
             raise FileNotFoundError(
-                f"The weights of {name} are not at {shipped}. Train them: python -m captioner distill."
+                f"The weights of {name} are not at {shipped}. Train others by `python -m captioner distill`, and name "
+                "them with --encoder-weights."
             )
         return shipped
     folder = os.environ.get(WEIGHTS_VARIABLE)

@@ -24,6 +24,7 @@ def train_captioner(
     encoder_name: str = "auto",
     *,
     name: str | None = None,
+    encoder_weights: str | Path = "imagenet",
     mirrored: bool = config.MIRRORED,
     decoder_choices: Mapping | None = None,
     training_choices: Mapping | None = None,
@@ -34,7 +35,7 @@ def train_captioner(
         data: Folder of the data set, as for `captioner.data.datasets.find_dataset`.
         encoder_name: An encoder, or `"auto"`.
         name: Name in `artifacts/`, by default that of `name_captioner`.
-        mirrored: As for `captioner.encoders.encoder.load_encoder`.
+        encoder_weights, mirrored: As for `captioner.encoders.encoder.load_encoder`.
         decoder_choices: Shape of the decoder, as for `captioner.config.suggest_decoder`.
         training_choices: How to train, as for `captioner.config.suggest_training`.
 
@@ -48,7 +49,7 @@ def train_captioner(
     print(why)
     name = name or name_captioner(encoder_name, dataset)
     catalogue.check_place(config.ARTIFACTS_DIR / name)
-    encoder = load_encoder(encoder_name, mirrored=mirrored)
+    encoder = load_encoder(encoder_name, weights=encoder_weights, mirrored=mirrored)
     stores = {split: features.extract_features(encoder, dataset.photo_paths(split)) for split in dataset.splits}
     cropped = crops.extract_crops(encoder, dataset, settings)
     keras.utils.set_random_seed(settings.seed)

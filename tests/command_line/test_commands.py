@@ -550,23 +550,49 @@ def test_train_makes_a_captioner_that_captions_without_reading_the_test_split(
     assert str(photo) in capsys.readouterr().out
 
 
-def test_distill_trains_and_exports_the_compact_encoder(data, project, tiny_encoder_known, capsys, monkeypatch):
-    from captioner import config
+def test_distill_trains_the_compact_encoder_and_leaves_the_shipped_one_alone(
+    data, project, tiny_encoder_known, capsys, monkeypatch
+):
+    from captioner.encoders.encoder import load_encoder
 
     importlib.import_module("captioner.distillation.trainer")
     toy = config.CompactConfig(image_size=16, stem_size=4, widths=(8,), depths=(1,))
-    monkeypatch.setattr(config, "CompactConfig", lambda: toy)
+    monkeypatch.setattr(config, "CompactConfig", lambda **facts: dataclasses.replace(toy, **facts))
     # Photos, so that drawings are added.
     (data / "scenes.json").unlink()
     data = data.rename(data.with_name("album"))
-    arguments = ["--data", data, "--teacher", "tiny", "--work", project / "work", "--output", project / "out"]
-    assert run("distill", *arguments, "--drawings", 20, "--views", 64, "--batch-size", 32) == 0
-    assert f"The encoder is in {project / 'out' / 'encoder.weights.h5'}." in capsys.readouterr().out
-    facts = json.loads((project / "out" / "encoder.json").read_text())
+    arguments = ["--data", data, "--teacher", "tiny", "--drawings", 20, "--views", 64, "--batch-size", 32]
+    assert run("distill", *arguments) == 0
+    folder = project / "data" / "distillation" / "compact-tiny"
+    assert f"train --encoder compact --encoder-weights {folder}\n" in capsys.readouterr().out
+    assert not config.ARTIFACTS_DIR.exists(), "what is shipped there would no longer fit its captioner"
+    facts = json.loads((folder / "encoder.json").read_text())
     assert (facts["teacher"], facts["views"]) == ("tiny", 64)
     # The data set that was named and the one drawn for it.
     assert facts["data"] == ["album", "drawings"]
     assert all(0 <= scores["word_precision"] <= 1 for scores in facts["validation"].values())
+    # Captioners can be trained on it from there.
+    assert run("extract", "--data", data, "--encoder", "compact", "--encoder-weights", folder, "--splits", "test") == 0
+    [index] = project.glob("features/compact-*/index.json")
+    used = load_encoder("compact", weights=folder / "encoder.weights.h5")
+    assert json.loads(index.read_text())["fingerprint"] == used.fingerprint
+    assert run("distill", *arguments, "--name", "another") == 0
+    assert (folder.with_name("another") / "encoder.weights.h5").is_file()
+
+
+@pytest.mark.parametrize("name", ["../compact", "a/b", "", "/tmp/x", ".hidden", ".."])
+@pytest.mark.parametrize("command", ["train", "distill"])
+def test_a_name_is_of_one_folder(capsys, command, name):
+    with pytest.raises(SystemExit, match="2"):
+        run(command, "--name", name)
+    assert f"must be a name of one folder, not '{name}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["train", "extract"])
+def test_weights_need_the_name_of_their_network(capsys, command):
+    with pytest.raises(SystemExit, match="2"):
+        run(command, "--encoder-weights", "x.h5")
+    assert "--encoder-weights needs --encoder, the network that they are of" in capsys.readouterr().err
 
 
 def test_download_says_where_the_data_set_is_and_why_it_failed(tmp_path, capsys, monkeypatch):

@@ -482,12 +482,14 @@ def test_vgg16_without_weights_says_what_was_tried_and_what_is_there_meanwhile(s
 
 
 def test_auto_without_any_weights_says_what_to_do(shipped):
-    with pytest.raises(FileNotFoundError, match=r"weights of compact are not at .* Train them: python -m captioner"):
+    with pytest.raises(
+        FileNotFoundError, match=r"weights of compact are not at .* Train others by `python -m captioner distill`"
+    ):
         choose_encoder("auto")
 
 
 def test_compact_without_its_weights_says_how_to_make_them(shipped):
-    with pytest.raises(FileNotFoundError, match=r"compact are not at .*shipped\.weights\.h5\. Train them: python -m"):
+    with pytest.raises(FileNotFoundError, match=r"compact are not at .*shipped\.weights\.h5\. Train others by"):
         load_encoder("compact")
 
 
