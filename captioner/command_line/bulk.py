@@ -5,7 +5,6 @@ No more than two batches of pixels are in memory, however many files there are. 
 
 import collections
 import concurrent.futures
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,14 +13,12 @@ from typing import TYPE_CHECKING, TextIO
 import numpy as np
 import tqdm
 
-from captioner.data import photos
+from captioner.data import decoders, photos
 
 if TYPE_CHECKING:
     from captioner.config import DecodingConfig
     from captioner.inference import Caption, Captioner
 
-# A photo of 250 megapixels takes 750 MB while it is decoded, so that a few threads are enough.
-_MAX_READERS = 4
 # Seconds between the lines of progress in a log.
 _LOG_SECONDS = 30
 
@@ -87,7 +84,7 @@ def _read_ahead(
     paths: Sequence[Path], image_size: int, num_ahead: int
 ) -> Iterator[tuple[Path, "np.ndarray | Exception"]]:
     """Yields each file with its pixels, uint8 `(S, S, 3)`, or its error, and has others read while it waits."""
-    pool = concurrent.futures.ThreadPoolExecutor(min(_MAX_READERS, os.cpu_count() or 1))
+    pool = concurrent.futures.ThreadPoolExecutor(decoders.NUM_PROCESSES)
     waiting = collections.deque()
     try:
         for path in paths:
@@ -103,7 +100,7 @@ def _read_ahead(
 
 def _read(path: Path, image_size: int) -> "np.ndarray | Exception":
     try:
-        return photos.load_photo(path, image_size)
+        return decoders.shared_pool().load_photo(path, image_size)
     except (photos.PhotoError, OSError) as error:
         return error
 

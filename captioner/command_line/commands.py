@@ -50,18 +50,23 @@ def main(arguments: list[str] | None = None) -> int:
 def run_caption(options: argparse.Namespace) -> int:
     """Captions photos and folders of photos."""
     from captioner.command_line import bulk
-    from captioner.data import photos
+    from captioner.data import photo_files
 
     _check_output(options.output)
-    files = photos.list_photos(options.paths)
+    listed = photo_files.list_photos(options.paths)
+    files = listed.photos
+    if summary := listed.summary():
+        print(summary, file=sys.stderr)
     layout = choose_layout(options.format, options.alternatives, photos=map(str, files), bom=options.bom)
     finished, kept_bytes = read_finished(options.output, layout) if options.resume else ({}, 0)
     missing = leave_out(files, finished)
-    num_done, failed = len(files) - len(missing), []
+    num_done = len(files) - len(missing)
+    failed, num_asked = list(listed.unreadable.items()), len(files) + len(listed.unreadable)
     if options.resume:
         print(f"{num_done:,} of {len(files):,} photos are in {options.output} already.", file=sys.stderr)
     if not missing:
-        return 0
+        _list_failed(failed, num_asked)
+        return 1 if failed else 0
     # Rows that come to a terminal show the progress themselves.
     hidden = len(missing) < 2 or (options.output is None and sys.stdout.isatty())
     try:
@@ -84,7 +89,7 @@ def run_caption(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print(_explain_stop(options, num_done, len(files)), file=sys.stderr)
         return 130
-    _list_failed(failed, len(files))
+    _list_failed(failed, num_asked)
     return 1 if failed else 0
 
 

@@ -2,27 +2,55 @@
 
 A photo is turned the way its EXIF tag says, its transparency is laid on white, and the whole of it is
 squashed to a square: Flickr8k's captions are of whole photos, and a centre crop would cut what they speak of.
+
+All of it runs in the caller's process. For photos of strangers see `captioner.data.decoders`.
 """
 
+import contextlib
+import errno
 import functools
 import io
 import os
+import stat
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pi_heif
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
-# What Pillow opens and people upload; HEIC is what iPhones make. The first frame of an animation counts.
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif")
+from captioner.data import colours, photo_budget
+from captioner.data.photo_budget import PhotoError
+
+# What people upload, by Pillow's names; HEIC is what iPhones make. Nothing else is tried: PostScript, for one, would be
+# run as a program. The first frame of an animation counts.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIF", "AVIF")
+FORMATS_IN_WORDS = "JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF"
 # A reduced photo keeps at least so many pixels along its longer side, enough for a preview on a dense screen, and along
 # its shorter side, twice what the largest encoder takes.
 REDUCED_SIDES = (960, 448)
-# Above this a file of a few kilobytes can unpack to gigabytes; the largest phone cameras make 200 megapixels.
-MAX_MEGAPIXELS = 250
-# Pillow refuses above 179 megapixels, by a limit that all threads share; ours is judged instead.
-_PILLOW_LIMIT_LOCK = threading.Lock()
+# A photo with more pixels is reduced before anything else is done to it, so that no second copy of it is made.
+_LARGE_PIXELS = 50_000_000
+# A JPEG may lack so much of its height: files lose their last bytes on the way, and viewers show the rest.
+_MAX_MISSING_SHARE = 0.1
+_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_TRANSPOSED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+# Pillow's own limit of pixels, while ours is in its place for so many photos that are being read.
+_LIMIT_LOCK = threading.Lock()
+_LIMIT = {"readers": 0, "own": None}
 
 
 # Raise this whenever the pixels that reach a network change: features made before must not be mixed with new ones.
@@ -38,44 +66,38 @@ Box = tuple[float, float, float, float]
 Photo = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 
 
-class PhotoError(ValueError):
-    """A photo that cannot be used. The message is one sentence for the person who gave it."""
-
-
 def open_photo(source: Photo, name: str | None = None, *, reduced: bool = False) -> Image.Image:
-    """Opens a photo upright and in RGB.
+    """Opens a photo upright and in sRGB.
 
     Args:
         source: The photo.
         name: What to call the photo in messages, by default the file's name.
         reduced: Whether a JPEG file may be decoded at a half, a quarter or an eighth of its size, which takes half the
-            time for 12 megapixels; see `REDUCED_SIDES`. Smaller photos and other formats keep their size.
+            time for 12 megapixels; see `REDUCED_SIDES`. Other formats are reduced above 50 megapixels.
 
     Returns:
-        An RGB picture in memory, which owes nothing to the file any more.
+        An RGB picture in memory, independent of the file.
 
     Raises:
         PhotoError: If it is missing, empty, no picture, cut short or too large, or an array of another shape or dtype.
     """
-    name = name or name_photo(source)
+    name = printable(name or name_photo(source))
     try:
         if isinstance(source, Image.Image | np.ndarray):
-            return _decode(source if isinstance(source, Image.Image) else _wrap_array(source, name), name, False)
-        with _read_header(_find_file(source, name)) as picture:
-            return _decode(picture, name, reduced)
+            picture = source if isinstance(source, Image.Image) else _wrap_array(source, name)
+            picture.load()
+            return _turn_upright(picture, large=False)
+        with _open_source(source, name) as file, _without_pillow_limit():
+            return _decode(file, name, reduced)
     except PhotoError:
         raise
-    except FileNotFoundError:
-        raise PhotoError(f"{name} does not exist.") from None
     except UnidentifiedImageError:
-        raise PhotoError(
-            f"{name} is not a picture that can be read: try JPEG, PNG, WebP, GIF, BMP, TIFF or HEIC."
-        ) from None
-    except Image.DecompressionBombError:
-        raise PhotoError(f"{name} has more than {MAX_MEGAPIXELS} megapixels: make it smaller.") from None
-    # Pillow's decoders raise these, and a few more of their own, on damaged files.
-    except (OSError, ValueError, SyntaxError, EOFError, OverflowError, MemoryError, RuntimeError) as error:
-        raise PhotoError(f"{name} is damaged or cut short ({error}).") from None
+        raise PhotoError(f"{name} is not a picture that can be read: try {FORMATS_IN_WORDS}.") from None
+    except (MemoryError, Image.DecompressionBombError):
+        raise photo_budget.too_large(name) from None
+    # Decoders raise whatever they like on damaged files: none of it may end a run of thousands.
+    except Exception as error:
+        raise PhotoError(f"{name} is damaged or cut short ({printable(str(error))[:200]}).") from None
 
 
 def load_photo(source: Photo, image_size: int, name: str | None = None, *, box: Box | None = None) -> np.ndarray:
@@ -93,8 +115,12 @@ def load_photo(source: Photo, image_size: int, name: str | None = None, *, box: 
     Raises:
         PhotoError: As `open_photo`.
     """
-    photo = open_photo(source, name, reduced=True)
-    return resize_photo(photo, image_size) if box is None else _crop_photo(photo, image_size, box)
+    return square_photo(open_photo(source, name, reduced=True), image_size, box)
+
+
+def name_photo(source: Photo, unnamed: str = "The photo") -> str:
+    """Returns what to call a photo in messages: the name of its file, or `unnamed`."""
+    return Path(source).name if isinstance(source, str | os.PathLike) else unnamed
 
 
 def resize_photo(photo: Image.Image, image_size: int) -> np.ndarray:
@@ -105,6 +131,21 @@ def resize_photo(photo: Image.Image, image_size: int) -> np.ndarray:
     return np.asarray(photo)
 
 
+def square_photo(photo: Image.Image, image_size: int, box: Box | None = None) -> np.ndarray:
+    """Squashes a part of an RGB picture to a square, uint8 `(S, S, 3)`, by default the whole."""
+    return resize_photo(photo, image_size) if box is None else _crop_photo(photo, image_size, box)
+
+
+def encode_preview(photo: Image.Image, side: int) -> bytes:
+    """Returns a JPEG of an RGB picture, at most `side` pixels long and high, in its own proportions."""
+    scale = min(1.0, side / max(photo.size))
+    size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
+    small = photo.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    file = io.BytesIO()
+    small.save(file, "JPEG", quality=85)
+    return file.getvalue()
+
+
 def _crop_photo(photo: Image.Image, image_size: int, box: Box) -> np.ndarray:
     top, left, bottom, right = box
     width, height = photo.size
@@ -112,46 +153,6 @@ def _crop_photo(photo: Image.Image, image_size: int, box: Box) -> np.ndarray:
     size = (image_size, image_size)
     pixels = np.asarray(photo.resize(size, Image.Resampling.BILINEAR, box=place, reducing_gap=3.0))
     return pixels[:, ::-1] if left > right else pixels
-
-
-def list_photos(paths: list[str | Path]) -> list[Path]:
-    """Returns the photo files among `paths` and in the folders among them, those of a folder sorted by name.
-
-    A file that is named outright is kept whatever its suffix, so that a mistake is reported, not passed over.
-
-    Raises:
-        FileNotFoundError: If a path does not exist or a folder holds no photo.
-    """
-    files: list[Path] = []
-    for path in map(Path, paths):
-        if not path.exists():
-            raise FileNotFoundError(f"There is no file or folder {path}.")
-        if not path.is_dir():
-            files.append(path)
-            continue
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())
-        if not inside:
-            raise FileNotFoundError(f"No photos in the folder {path}: expected files {', '.join(PHOTO_SUFFIXES)}.")
-        files += inside
-    return files
-
-
-def name_photo(source: Photo, unnamed: str = "The photo") -> str:
-    """Returns what to call a photo in messages: the name of its file, or `unnamed`."""
-    return Path(source).name if isinstance(source, str | os.PathLike) else unnamed
-
-
-def _find_file(source: object, name: str) -> Path | io.BytesIO:
-    if isinstance(source, bytes):
-        file, size = io.BytesIO(source), len(source)
-    elif isinstance(source, str | os.PathLike):
-        file = Path(source)
-        size = file.stat().st_size if file.is_file() else None
-    else:
-        raise PhotoError(f"{name} must be a path, bytes, a Pillow image or an array. Received: {type(source).__name__}")
-    if size == 0:
-        raise PhotoError(f"{name} is empty.")
-    return file
 
 
 def _wrap_array(pixels: np.ndarray, name: str) -> Image.Image:
@@ -164,15 +165,54 @@ def _wrap_array(pixels: np.ndarray, name: str) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def _read_header(source: Path | io.BytesIO) -> Image.Image:
-    """Opens a picture whatever its size is, which is known but not yet in memory."""
-    _register_heif()
-    with _PILLOW_LIMIT_LOCK:
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            return Image.open(source)
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+def _open_source(source: object, name: str) -> BinaryIO:
+    """Opens a file, or bytes as if they were one, and says why where that is impossible."""
+    if not isinstance(source, str | os.PathLike | bytes):
+        raise PhotoError(f"{name} must be a path, bytes, a Pillow image or an array. Received: {type(source).__name__}")
+    try:
+        if isinstance(source, bytes):
+            size, file = len(source), io.BytesIO(source)
+        else:
+            status = os.stat(source)
+            if not stat.S_ISREG(status.st_mode):
+                raise PhotoError(f"{name} is {'a folder' if stat.S_ISDIR(status.st_mode) else 'no ordinary file'}.")
+            size, file = status.st_size, open(source, "rb")  # noqa: SIM115 (the caller closes it)
+    except FileNotFoundError:
+        raise PhotoError(f"{name} does not exist.") from None
+    except PermissionError:
+        raise PhotoError(f"{name} may not be read: you have no right to it.") from None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise PhotoError(f"{name} is a link that leads back to itself.") from None
+        raise PhotoError(f"{name} cannot be read ({error.strerror}).") from None
+    if not size:
+        file.close()
+        raise PhotoError(f"{name} is empty.")
+    return file
+
+
+def printable(text: str) -> str:
+    """Returns a text without characters that would move a terminal's cursor."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+@contextlib.contextmanager
+def _without_pillow_limit() -> Iterator[None]:
+    """Puts our limit of pixels in the place of Pillow's, which all threads share, and the old one back.
+
+    Pillow refuses twice its limit, before a decoder takes memory; `photo_budget` judges what passes here.
+    """
+    with _LIMIT_LOCK:
+        if not _LIMIT["readers"]:
+            _LIMIT["own"], Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, photo_budget.MAX_MEGABYTES * 1_000_000
+        _LIMIT["readers"] += 1
+    try:
+        yield
+    finally:
+        with _LIMIT_LOCK:
+            _LIMIT["readers"] -= 1
+            if not _LIMIT["readers"]:
+                Image.MAX_IMAGE_PIXELS = _LIMIT["own"]
 
 
 @functools.cache
@@ -181,29 +221,81 @@ def _register_heif() -> None:
     pi_heif.register_heif_opener()
 
 
-def _decode(picture: Image.Image, name: str, reduced: bool) -> Image.Image:
-    width, height = picture.size
-    if width * height > MAX_MEGAPIXELS * 1_000_000:
-        raise PhotoError(
-            f"{name} has {width * height / 1e6:.0f} megapixels, more than {MAX_MEGAPIXELS}: make it smaller."
-        )
+def _decode(file: BinaryIO, name: str, reduced: bool) -> Image.Image:
+    _register_heif()
+    photo_budget.check_webp(file, name)
+    try:
+        with Image.open(file, formats=FORMATS) as picture:
+            return _finish(picture, name, reduced)
+    except (PhotoError, MemoryError, Image.DecompressionBombError):
+        raise
+    except Exception as error:
+        # Sound pixels are not given up for a text that nobody reads, nor for a lost end.
+        if (mended := _mend(file)) is None:
+            raise
+        with contextlib.suppress(Exception), Image.open(io.BytesIO(mended), formats=FORMATS) as picture:
+            return _finish(picture, name, reduced, mended=True)
+        raise error
+
+
+def _finish(picture: ImageFile.ImageFile, name: str, reduced: bool, *, mended: bool = False) -> Image.Image:
+    """Turns an opened file into an upright RGB picture."""
+    whole_size = picture.size
     if reduced:
         longer, shorter = REDUCED_SIDES
-        picture.draft("RGB", tuple(max(shorter, longer * side // max(width, height)) for side in (width, height)))
-    upright = ImageOps.exif_transpose(picture)
-    if upright.mode.startswith("I;16") or upright.mode in ("I", "F"):
-        upright = _scale_to_8_bits(upright)
-    elif upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
-        rgba = upright.convert("RGBA")
-        upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    return upright.convert("RGB")
+        width, height = (max(shorter, longer * side // max(picture.size)) for side in picture.size)
+        picture.draft("RGB", (width, height))
+    large = reduced and picture.width * picture.height > _LARGE_PIXELS
+    photo_budget.check_scans(picture, name)
+    photo_budget.check_memory(picture, name, whole_size, large)
+    picture.load()
+    if mended and picture.format in ("JPEG", "MPO"):
+        _check_rows(picture)
+    return _turn_upright(picture, large)
 
 
-def _scale_to_8_bits(picture: Image.Image) -> Image.Image:
-    """Maps 16-bit and float greys to 0..255; Pillow alone would clip them to white."""
-    pixels = np.asarray(picture, dtype=np.float64)
-    full = 65535.0 if pixels.max(initial=0) > 255 else 255.0
-    return Image.fromarray(np.clip(pixels * (255.0 / full), 0, 255).astype(np.uint8))
+def _turn_upright(picture: Image.Image, large: bool) -> Image.Image:
+    """Returns a loaded picture upright and in RGB; a large one is made smaller first."""
+    info, orientation = picture.info, _read_orientation(picture)
+    if large:
+        picture = colours.reduce_picture(picture, max(1, min(picture.size) // REDUCED_SIDES[1]))
+    if orientation in _TRANSPOSED:
+        picture = picture.transpose(_TRANSPOSED[orientation])
+    return colours.to_srgb(picture, info)
+
+
+def _read_orientation(picture: Image.Image) -> int:
+    """Returns how EXIF says that a loaded picture lies; what cannot be read says nothing."""
+    try:
+        return picture.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # Whatever a mistyped tag leads to.
+        return 1
+
+
+def _mend(file: BinaryIO) -> bytes | None:
+    """Returns a damaged JPEG with an end, a PNG with its pixels alone, and nothing for other files."""
+    file.seek(0)
+    start = file.read(len(_PNG_START))
+    if start == _PNG_START:
+        return start + b"".join(_read_needed_chunks(file))
+    return start + file.read() + _JPEG_END if start.startswith(_JPEG_START) else None
+
+
+def _read_needed_chunks(file: BinaryIO) -> Iterator[bytes]:
+    """Yields a PNG's chunks that make its pixels: those that say so by a capital letter, and transparency."""
+    while len(head := file.read(8)) == 8:
+        body = file.read(int.from_bytes(head[:4], "big") + 4)
+        if head[4:5].isupper() or head[4:] == b"tRNS":
+            yield head + body
+
+
+def _check_rows(picture: Image.Image) -> None:
+    """Refuses a loaded JPEG that lacks much of its height, which its decoder fills with even grey."""
+    pixels = np.asarray(picture)
+    grey = np.abs(pixels.reshape(len(pixels), -1).astype(np.int16) - 128).max(1) <= 1
+    missing = len(grey) if grey.all() else int(grey[::-1].argmin())
+    if missing > _MAX_MISSING_SHARE * len(grey):
+        raise ValueError(f"{missing} of {len(grey)} rows are missing")
 
 
 def draw_boxes(rng: np.random.Generator, shape: tuple[int, ...], *, min_side: float, max_side: float) -> np.ndarray:

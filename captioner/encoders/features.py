@@ -19,7 +19,7 @@ import numpy as np
 import tqdm
 
 from captioner import config
-from captioner.data import photos
+from captioner.data import decoders, photos
 
 if TYPE_CHECKING:
     from captioner.encoders.encoder import Encoder
@@ -156,11 +156,11 @@ def _read_batches(image_size: int, photo_paths, boxes, index) -> Iterator[tuple[
 
     def read(image_id):
         try:
-            return photos.load_photo(photo_paths[image_id], image_size, box=boxes.get(image_id)), None
+            return decoders.shared_pool().load_photo(photo_paths[image_id], image_size, box=boxes.get(image_id)), None
         except (photos.PhotoError, OSError) as error:
             return np.zeros((image_size, image_size, 3), np.uint8), str(error)
 
-    with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with concurrent.futures.ThreadPoolExecutor(max_workers=decoders.NUM_PROCESSES) as pool:
         pending = [pool.submit(read, i) for i in batches[0]] if batches else []
         for number, image_ids in enumerate(batches):
             results = [future.result() for future in pending]

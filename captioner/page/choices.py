@@ -4,9 +4,9 @@ from pathlib import Path
 
 from captioner import config
 from captioner.artifacts import catalogue
-from captioner.data import photos
+from captioner.data import photo_files
 
-FILE_KINDS = tuple(suffix.removeprefix(".") for suffix in photos.PHOTO_SUFFIXES)
+FILE_KINDS = tuple(suffix.removeprefix(".") for suffix in photo_files.PHOTO_SUFFIXES)
 
 
 def list_captioners() -> list[Path]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from captioner.data import photos
+from captioner.data import decoders, photos
 
 if TYPE_CHECKING:
     from captioner.config import DecodingConfig
@@ -82,28 +82,20 @@ def caption_uploads(
         search: How to search, by default the captioner's `settings`.
     """
     done, pixels = [], []
+    for name, content in uploads:
+        try:
+            photo, preview = decoders.shared_pool().load_with_preview(
+                content, captioner.encoder.image_size, PREVIEW_SIDE, name
+            )
+            pixels.append(photo)
+            done.append(CaptionedPhoto(name, preview=preview))
+        except photos.PhotoError as error:
+            done.append(CaptionedPhoto(name, problem=str(error)))
     with _TURN:
-        for name, content in uploads:
-            try:
-                # As `photos.load_photo` does it, so that a photo gets the caption here that the command gives it.
-                photo = photos.open_photo(content, name, reduced=True)
-                pixels.append(photos.resize_photo(photo, captioner.encoder.image_size))
-                done.append(CaptionedPhoto(name, preview=encode_preview(photo)))
-            except photos.PhotoError as error:
-                done.append(CaptionedPhoto(name, problem=str(error)))
         found = iter(captioner.caption_photos(np.stack(pixels), search) if pixels else ())
     return [photo if photo.problem else dataclasses.replace(photo, captions=next(found)) for photo in done]
 
 
-def encode_preview(photo: Image.Image) -> bytes:
-    """Returns a JPEG of the photo that is small enough to send to a phone, in its own proportions."""
-    small = photo.copy()
-    small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    file = io.BytesIO()
-    small.save(file, "JPEG", quality=85)
-    return file.getvalue()
-
-
 def decode_preview(photo: CaptionedPhoto) -> Image.Image:
     """Returns the photo's preview as an RGB picture."""
-    return Image.open(io.BytesIO(photo.preview)).convert("RGB")
+    return Image.open(io.BytesIO(photo.preview), formats=("JPEG",)).convert("RGB")

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from captioner.command_line import bulk
-from captioner.data import photos
+from captioner.data import decoders, photo_files, photos
 
 
 class CountingCaptioner:
@@ -41,7 +41,7 @@ def reader(monkeypatch):
             raise photos.PhotoError(f"{path.name} is damaged.")
         return np.full((image_size, image_size, 3), number, np.uint8)
 
-    monkeypatch.setattr(photos, "load_photo", load_photo)
+    monkeypatch.setattr(decoders, "shared_pool", lambda: SimpleNamespace(load_photo=load_photo))
     return read
 
 
@@ -99,10 +99,12 @@ def test_memory_does_not_grow_with_the_photos(tmp_path):
         Image.new("RGB", (8, 8), (number // 2, 0, 0)).save(tmp_path / f"{number:03}.bmp")
     captioner = CountingCaptioner()
     captioner.encoder = SimpleNamespace(image_size=64)  # 12 KB a photo, 6 MB for all
-    list(bulk.caption_paths(captioner, photos.list_photos([tmp_path])[:20]))
+    list(bulk.caption_paths(captioner, photo_files.list_photos([tmp_path]).photos[:20]))
     tracemalloc.start()
     results = [
-        found[0] for batch in bulk.caption_paths(captioner, photos.list_photos([tmp_path])) for _, found in batch
+        found[0]
+        for batch in bulk.caption_paths(captioner, photo_files.list_photos([tmp_path]).photos)
+        for _, found in batch
     ]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

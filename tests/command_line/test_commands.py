@@ -15,7 +15,7 @@ import pytest
 from captioner import config
 from captioner.artifacts import catalogue, saving
 from captioner.command_line import commands as command_line
-from captioner.data import datasets, photos
+from captioner.data import datasets, decoders, photo_files
 from captioner.scoring import metrics
 
 
@@ -75,9 +75,9 @@ def test_alternatives_follow_each_caption(loaded, album, capsys):
 def test_json_holds_photo_caption_and_its_probability(loaded, album, capsys):
     assert run("caption", album, "--captioner", "x", "--format", "json", "--alternatives", 1) == 0
     content = json.loads(capsys.readouterr().out)
-    assert [row["photo"] for row in content] == [str(f) for f in photos.list_photos([album])]
+    assert [row["photo"] for row in content] == [str(f) for f in photo_files.list_photos([album]).photos]
     assert all(row.keys() == {"photo", "caption", "log_prob", "alternatives"} for row in content)
-    found = captions_of(loaded, *photos.list_photos([album]))
+    found = captions_of(loaded, *photo_files.list_photos([album]).photos)
     assert [[row["caption"], *row["alternatives"]] for row in content] == found
     assert all(row["log_prob"] < 0 for row in content)
 
@@ -246,7 +246,9 @@ def test_a_photo_that_was_mended_is_added_by_resume(loaded, album, tmp_path):
 @pytest.mark.usefixtures("nothing_is_loaded")
 def test_a_file_that_holds_all_photos_is_left_as_it_is(album, tmp_path, capsys):
     output = tmp_path / "captions.csv"
-    output.write_text("photo,caption\n" + "".join(f"{path},a dog\n" for path in photos.list_photos([album])))
+    output.write_text(
+        "photo,caption\n" + "".join(f"{path},a dog\n" for path in photo_files.list_photos([album]).photos)
+    )
     content = output.read_bytes()
     assert run("caption", album, "--captioner", "x", "--format", "csv", "--output", output, "--resume") == 0
     check_sentence(capsys, f"3 of 3 photos are in {output} already.")
@@ -611,7 +613,7 @@ def test_download_says_where_the_data_set_is_and_why_it_failed(tmp_path, capsys,
 
 
 def test_a_bug_keeps_its_trace_back(loaded, album, monkeypatch):
-    monkeypatch.setattr(photos, "load_photo", lambda *_: 1 / 0)
+    monkeypatch.setattr(decoders, "shared_pool", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run("caption", album, "--captioner", "x")
 

@@ -2,11 +2,14 @@
 
 import base64
 import io
-import re
+import os
+import struct
+import threading
+import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms, ImageFile, PngImagePlugin
 
 from captioner.data import photos
 
@@ -229,12 +232,41 @@ def test_a_missing_file_is_refused(tmp_path):
     _assert_refused(tmp_path / "gone.jpg", "^gone.jpg does not exist.$")
 
 
-def test_a_photo_with_too_many_pixels_is_refused_before_it_is_decoded(monkeypatch):
-    source = _encode(Image.new("RGB", (2000, 1500)))
-    monkeypatch.setattr(photos, "MAX_MEGAPIXELS", 3)
-    assert photos.load_photo(source, 16).shape == (16, 16, 3)
-    monkeypatch.setattr(photos, "MAX_MEGAPIXELS", 2)
-    _assert_refused(source, "^The photo has 3 megapixels, more than 2: make it smaller.$")
+@pytest.mark.parametrize(
+    ("mode", "size", "suffix"),
+    [
+        ("L", (1, 40_000_000), "PNG"),  # Narrow: Pillow keeps an address of 8 bytes for each row.
+        ("P", (20_000, 20_000), "GIF"),
+        ("I;16", (16_000, 16_000), "PNG"),
+        ("RGB", (16_000, 16_000), "TIFF"),
+        ("RGB", (16_000, 4_000), "WEBP"),
+    ],
+)
+def test_a_bomb_is_refused_by_its_header(mode, size, suffix, monkeypatch):
+    source = _encode(Image.new(mode, (8, 8)), suffix, **({"lossless": True} if suffix == "WEBP" else {}))
+    source = _claim_size(source, suffix, size)
+    decoded = []
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: decoded.append(self))
+    message = "^The photo is too large: to read it takes more than 900 MB of memory. Make it smaller.$"
+    with pytest.raises(photos.PhotoError, match=message):
+        photos.load_photo(source, 16)
+    assert not decoded
+
+
+def _claim_size(source, suffix, size):
+    """Writes other sides into the header of a picture of 8 x 8 pixels."""
+    if suffix == "PNG":
+        head = source[12:16] + struct.pack(">II", *size) + source[24:29]
+        return source[:12] + head + struct.pack(">I", zlib.crc32(head)) + source[33:]
+    if suffix == "GIF":
+        return source[:6] + struct.pack("<HH", *size) + source[10:]
+    if suffix == "WEBP":
+        bits = int.from_bytes(source[21:25], "little") >> 28 << 28
+        return source[:21] + (bits | (size[1] - 1) << 14 | (size[0] - 1)).to_bytes(4, "little") + source[25:]
+    for tag, side in ((256, size[0]), (257, size[1])):  # A TIFF of Pillow's, little-endian: tag, type LONG, one value.
+        entry = source.index(struct.pack("<HHI", tag, 4, 1))
+        source = source[: entry + 8] + struct.pack("<I", side) + source[entry + 12 :]
+    return source
 
 
 def test_our_limit_decides_and_pillow_s_own_is_left_as_it_was(monkeypatch):
@@ -245,21 +277,201 @@ def test_our_limit_decides_and_pillow_s_own_is_left_as_it_was(monkeypatch):
     assert Image.MAX_IMAGE_PIXELS == 50
 
 
-def test_photos_are_listed_by_name_with_those_in_folders(tmp_path):
-    (tmp_path / "deep").mkdir()
-    for name in ("b.JPG", "a.png", "notes.txt", "deep/c.webp"):
-        (tmp_path / name).touch()
-    found = photos.list_photos([str(tmp_path / "notes.txt"), tmp_path])
-    # A file that is named outright is kept whatever it is.
-    expected = ["notes.txt", "a.png", "b.JPG", "deep/c.webp"]
-    assert [str(path.relative_to(tmp_path)) for path in found] == expected
+def _fill_text(kind):
+    info = PngImagePlugin.PngInfo()
+    getattr(info, f"add_{kind}")("workflow", "node " * 300_000, zip=True)
+    return {"pnginfo": info}
 
 
-def test_a_path_that_does_not_exist_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=re.escape(f"There is no file or folder {tmp_path / 'gone'}.")):
-        photos.list_photos([tmp_path / "gone"])
+@pytest.mark.parametrize("options", [_fill_text("text"), _fill_text("itxt"), {"icc_profile": bytes(1_500_000)}])
+def test_a_png_with_much_text_or_a_nonsense_profile_is_read(options):
+    _assert_colour(photos.load_photo(_encode(Image.new("RGB", (8, 8), RED), **options), 8), RED, 0)
 
 
-def test_a_folder_without_photos_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="No photos in the folder .*: expected files .jpg, .jpeg, .png"):
-        photos.list_photos([tmp_path])
+def test_a_png_with_a_damaged_comment_is_read_with_its_transparency():
+    source = _encode(Image.new("P", (8, 8)), transparency=0, pnginfo=_fill_text("text")["pnginfo"])
+    place = source.index(b"zTXt") + 20
+    damaged = source[:place] + bytes([source[place] ^ 1]) + source[place + 1 :]
+    _assert_colour(photos.load_photo(damaged, 8), WHITE, 0)
+
+
+@pytest.mark.parametrize("tag", [(0x010E, 5, 1), (0x011A, 2, 4), (0x0128, 1, 1), (0x8769, 2, 4)])
+def test_a_mistyped_exif_tag_stops_no_rotated_photo(tag):
+    # Orientation 6 by hand and another tag: big-endian, number, type, count and value; the last points out of the file.
+    entries = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0) + struct.pack(">HHII", *tag, 0xFFFF)
+    exif = b"Exif\0\0MM\0*\0\0\0\x08" + struct.pack(">H", 2) + entries + bytes(4)
+    photo = photos.open_photo(_encode(Image.new("RGB", (64, 32), RED), "JPEG", exif=exif))
+    assert photo.size == (32, 64)
+
+
+def _draw_gradient(side=160):
+    ramp = Image.linear_gradient("L").resize((side, side))
+    return Image.merge("RGB", [ramp, ramp.rotate(90), ramp.rotate(180)])
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("cut", [2, 10])
+def test_a_jpeg_without_its_end_looks_the_same(cut, progressive):
+    source = _encode(_draw_gradient(), "JPEG", progressive=progressive)
+    whole = photos.load_photo(source, 160).astype(int)
+    assert np.abs(photos.load_photo(source[:-cut], 160)[:144] - whole[:144]).max() <= 12
+
+
+def test_a_jpeg_is_refused_that_lacks_more_than_a_tenth_of_its_height():
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (160, 160, 3), np.uint8))
+    source = _encode(noise, "JPEG", quality=90)
+    assert photos.load_photo(source[: round(0.95 * len(source))], 160).shape == (160, 160, 3)
+    _assert_refused(source[: round(0.8 * len(source))], r"^The photo is damaged or cut short \(.+\).$")
+
+
+def _write_profile(primaries, gamma):
+    """Writes an ICC profile of version 2: three primaries as XYZ under D50, and one gamma."""
+
+    def fixed(*numbers):
+        return b"".join(struct.pack(">i", round(number * 65536)) for number in numbers)
+
+    tags = {b"wtpt": b"XYZ \0\0\0\0" + fixed(0.9642, 1.0, 0.8249)}
+    for letter, xyz in zip(b"rgb", primaries, strict=True):
+        tags[bytes([letter]) + b"XYZ"] = b"XYZ \0\0\0\0" + fixed(*xyz)
+        tags[bytes([letter]) + b"TRC"] = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
+    table, data, place = b"", b"", 128 + 4 + 12 * len(tags)
+    for name, content in tags.items():
+        table += name + struct.pack(">II", place + len(data), len(content))
+        data += content
+    head = struct.pack(">I4sI4s4s4s", place + len(data), b"lcms", 0x02100000, b"mntr", b"RGB ", b"XYZ ")
+    head += bytes(12) + b"acsp" + bytes(28) + fixed(0.9642, 1.0, 0.8249) + bytes(48)
+    return head + struct.pack(">I", len(tags)) + table + data
+
+
+# Both by their published primaries, adapted to D50.
+ADOBE_RGB = _write_profile([(0.6097, 0.3111, 0.0195), (0.2053, 0.6257, 0.0609), (0.1492, 0.0632, 0.7446)], 2.2)
+DISPLAY_P3 = _write_profile([(0.5151, 0.2412, -0.0011), (0.2920, 0.6922, 0.0419), (0.1571, 0.0666, 0.7841)], 2.2)
+
+
+@pytest.mark.parametrize(
+    ("profile", "stored"),
+    [
+        # sRGB's (200, 80, 60) in the two spaces, by the matrices of their standards.
+        (ADOBE_RGB, (175, 80, 63)),
+        (DISPLAY_P3, (187, 90, 68)),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["PNG", "JPEG", "WEBP", "TIFF"])
+def test_colours_are_read_by_their_profile(profile, stored, suffix):
+    options = {} if suffix in ("PNG", "TIFF") else {"quality": 95}
+    source = _encode(Image.new("RGB", (8, 8), stored), suffix, icc_profile=profile, **options)
+    _assert_colour(photos.load_photo(source, 8), (200, 80, 60), 4)
+
+
+def test_pixels_with_a_profile_of_srgb_stay_as_they_are():
+    stored = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert (photos.load_photo(_encode(Image.fromarray(stored), icc_profile=profile), 16) == stored).all()
+
+
+def test_greys_and_transparency_keep_company_with_profiles():
+    grey = photos.load_photo(_encode(Image.new("L", (8, 8), 100), icc_profile=ADOBE_RGB), 8)
+    # Nearly the same: Adobe's gamma is 2.2 and sRGB's curve follows it.
+    _assert_colour(grey, (100, 100, 100), 3)
+    clear = photos.load_photo(_encode(Image.new("RGBA", (8, 8), (0, 0, 0, 0)), icc_profile=ADOBE_RGB), 8)
+    _assert_colour(clear, WHITE, 1)
+
+
+def _read_grey(pixels, suffix="TIFF"):
+    return photos.open_photo(_encode(Image.fromarray(pixels), suffix)).getchannel(0)
+
+
+@pytest.mark.parametrize(
+    "scaled",
+    [
+        pytest.param(lambda grey: grey.astype(np.float32), id="floats to 255"),
+        pytest.param(lambda grey: grey.astype(np.float32) / 255, id="floats to 1"),
+        pytest.param(lambda grey: grey.astype(np.float32) * 257, id="floats to 65535"),
+        pytest.param(lambda grey: grey.astype(np.uint16) * 257, id="16 bits"),
+        pytest.param(lambda grey: (grey.astype(np.uint32) * 4095 // 255).astype(np.uint16), id="12 in 16 bits"),
+        pytest.param(lambda grey: (grey.astype(np.uint32) * 1023 // 255).astype(np.uint16), id="10 in 16 bits"),
+        pytest.param(lambda grey: grey.astype(np.uint16), id="8 in 16 bits"),
+        pytest.param(lambda grey: grey.astype(np.int32), id="8 in 32 bits"),
+    ],
+)
+def test_a_grey_picture_looks_the_same_in_every_depth(scaled):
+    grey = np.asarray(Image.linear_gradient("L"))
+    assert np.abs(np.asarray(_read_grey(scaled(grey)), int) - grey).max() <= 1
+
+
+@pytest.mark.parametrize("brightest", [1, 255, 1023, 4095, 16383, 24575])
+def test_one_step_more_of_the_brightest_grey_changes_little(brightest):
+    pictures = [np.array([[brightest // 2, brightest + step]], np.float32) for step in (0, brightest / 250)]
+    first, second = (np.asarray(_read_grey(picture), int) for picture in pictures)
+    assert np.abs(first - second).max() <= 8
+
+
+def test_floats_that_are_no_numbers_are_black():
+    pixels = np.array([[np.nan, np.inf, -np.inf, 0.5, 1]], np.float32)
+    assert np.asarray(_read_grey(pixels)).tolist() == [[0, 0, 0, 128, 255]]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "I;16"])
+def test_a_large_photo_is_made_smaller_first_and_looks_the_same(mode, monkeypatch):
+    picture = Image.new("RGB", (3000, 1500), RED)
+    picture.paste(BLUE, (1500, 0, 3000, 1500))
+    if mode == "I;16":
+        picture = Image.fromarray(np.asarray(picture.convert("L")).astype(np.uint16) * 257)
+    else:
+        picture = picture.convert(mode)
+    source = _encode(picture, "TIFF")
+    expected = photos.load_photo(source, 16)
+    monkeypatch.setattr(photos, "_LARGE_PIXELS", 4_000_000)
+    assert photos.open_photo(source, reduced=True).size == (1000, 500)
+    assert np.abs(photos.load_photo(source, 16).astype(int) - expected).max() <= 6
+
+
+def test_a_jpeg_of_a_thousand_scans_is_refused_before_it_is_decoded():
+    source = _encode(Image.new("RGB", (64, 64), RED), "JPEG", progressive=True)
+    # Its last scan, over and over; it begins with the marker FFDA and ends before the end marker FFD9.
+    source = source[:-2] + source[source.rindex(b"\xff\xda") : -2] * 1000 + source[-2:]
+    _assert_refused(source, r"^The photo is a JPEG of 1,0\d\d scans, more than 100: save it anew.$")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n", b"P6 2 2 255 123456789012", b"qoif" + bytes(60)],
+)
+def test_formats_that_are_not_on_the_list_are_not_tried(content):
+    _assert_refused(content, "^The photo is not a picture that can be read: try JPEG, PNG, .* HEIC or AVIF.$")
+
+
+@pytest.mark.parametrize("error", [KeyError("frame"), RecursionError("deep"), ZeroDivisionError("0"), AssertionError()])
+def test_whatever_a_decoder_raises_is_the_reason_of_that_photo(error, monkeypatch):
+    def fail(self):
+        raise error
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
+    _assert_refused(_encode(Image.new("RGB", (8, 8)), "BMP"), r"^The photo is damaged or cut short \(.*\).$")
+
+
+def test_files_that_cannot_be_opened_say_why(tmp_path, monkeypatch):
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    _assert_refused(tmp_path / "loop.jpg", "^loop.jpg is a link that leads back to itself.$")
+    _assert_refused(tmp_path, "is a folder.$")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    _assert_refused(tmp_path / "pipe.jpg", "^pipe.jpg is no ordinary file.$")
+    (tmp_path / "closed.jpg").write_bytes(b"x")
+    # The super-user may read every file, so the system's answer is played.
+    monkeypatch.setattr("builtins.open", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+    _assert_refused(tmp_path / "closed.jpg", "^closed.jpg may not be read: you have no right to it.$")
+
+
+def test_a_name_never_moves_the_cursor_of_a_terminal():
+    _assert_refused(b"", r"^a\?\[2Jb.jpg is empty.$", name="a\x1b[2Jb.jpg")
+
+
+def test_pillow_s_limit_comes_back_after_photos_that_were_read_at_once(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
+    source = _encode(Image.new("RGB", (200, 200), RED))
+    threads = [threading.Thread(target=photos.load_photo, args=(source, 8)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Image.MAX_IMAGE_PIXELS == 50
