@@ -95,7 +95,7 @@ class Captioner:
     Args:
         decoder: The trained decoder.
         vocabulary: Its words.
-        encoder: The encoder whose features it was trained on; without one, only features can be captioned.
+        encoder: The encoder whose features it was trained on.
         name: What to call it.
         settings: Default search.
         calibration: When it may say that it is sure. It was chosen at the default search; on validation its words were
@@ -106,7 +106,7 @@ class Captioner:
         self,
         decoder: CaptionDecoder,
         vocabulary: Vocabulary,
-        encoder: Encoder | None = None,
+        encoder: Encoder,
         *,
         name: str = "captioner",
         settings: config.DecodingConfig | None = None,
@@ -122,8 +122,11 @@ class Captioner:
         """Whether attention ranges over places in the photo, so that it can be drawn."""
         return self.decoder.settings.attend_to == "regions"
 
+    # A path or bytes are sequences as well; the first signature is theirs.
     @overload
-    def caption(self, photos: Photo, search: config.DecodingConfig | None = None) -> list[Caption]: ...
+    def caption(  # type: ignore[overload-overlap]
+        self, photos: Photo, search: config.DecodingConfig | None = None
+    ) -> list[Caption]: ...
 
     @overload
     def caption(self, photos: Sequence[Photo], search: config.DecodingConfig | None = None) -> list[list[Caption]]: ...
@@ -143,13 +146,12 @@ class Captioner:
 
         Raises:
             captioner.PhotoError: If a photo cannot be used; the message names it.
-            ValueError: If the captioner has no encoder or a number of the search is out of range.
 
         Example:
             >>> captioner.load().caption("dog.jpg")[0].text
             'a dog runs through the grass'
         """
-        side = self._known_encoder().image_size
+        side = self.encoder.image_size
         if not isinstance(photos, list | tuple):
             return self.caption_photos(load_photo(photos, side)[None], search)[0]
         found = []
@@ -170,9 +172,9 @@ class Captioner:
             For each photo its captions, best first.
 
         Raises:
-            ValueError: If the photos have another shape or dtype, or as for `caption_features`.
+            ValueError: If the photos have another shape or dtype.
         """
-        return self.caption_features(*self._known_encoder().encode(photos), search)
+        return self.caption_features(*self.encoder.encode(photos), search)
 
     def caption_features(
         self,
@@ -189,9 +191,6 @@ class Captioner:
 
         Returns:
             For each photo its captions, best first, at most `search.num_beams`.
-
-        Raises:
-            ValueError: If a number of the search is out of range.
         """
         search = search or self.settings
         vocabulary = self.vocabulary
@@ -232,11 +231,6 @@ class Captioner:
     def read_captions(self, inputs):
         """Returns the logits `(B, T, V)` of given captions, teacher-forced; `inputs` as for `CaptionDecoder`'s call."""
         return self._step.read(inputs)
-
-    def _known_encoder(self) -> Encoder:
-        if self.encoder is None:
-            raise ValueError(f"The captioner {self.name} has no encoder: it captions features only.")
-        return self.encoder
 
     def _caption(self, hypothesis: beam_search.Hypothesis) -> Caption:
         words = tuple(self.vocabulary.words[token_id] for token_id in hypothesis.token_ids)

@@ -100,7 +100,7 @@ def plot_controls(rows: Mapping[str, Mapping[str, float]]) -> matplotlib.figure.
     return figure
 
 
-def plot_results(reports: Mapping[str, Mapping], published: Sequence[Mapping[str, object]]) -> matplotlib.figure.Figure:
+def plot_results(reports: Mapping[str, Mapping], published: Sequence[Mapping]) -> matplotlib.figure.Figure:
     """Test CIDEr-D of this project's captioners beside what others published.
 
     Args:

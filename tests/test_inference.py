@@ -189,12 +189,6 @@ def test_a_calibrated_captioner_says_how_sure_it_is_and_any_other_says_nothing(b
     assert said == {"fairly sure", "guessing"}
 
 
-def test_without_an_encoder_photos_are_refused(tiny_captioner, drawn_photos):
-    captioner = inference.Captioner(tiny_captioner.decoder, tiny_captioner.vocabulary, name="blind")
-    with pytest.raises(ValueError, match="The captioner blind has no encoder: it captions features only"):
-        captioner.caption_photos(drawn_photos)
-
-
 def test_photos_of_the_wrong_size_are_refused(tiny_captioner):
     with pytest.raises(ValueError, match=r"tiny takes uint8 photos of shape \(B, 32, 32, 3\). Received: .*33"):
         tiny_captioner.caption_photos(np.zeros((1, 33, 33, 3), np.uint8))

@@ -62,7 +62,7 @@ def _build_parser(runs: Mapping[str, Callable]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND")
 
     def add_command(name: str, **options) -> argparse.ArgumentParser:
-        doc = runs[name].__doc__
+        doc = runs[name].__doc__ or ""
         command = commands.add_parser(name, help=doc.rstrip("."), description=doc, **options)
         command.set_defaults(run=runs[name], check=lambda _: None)
         return command

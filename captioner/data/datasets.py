@@ -216,8 +216,8 @@ def _read_splits(
     folder: Path, folders: Mapping[Path, list[str]], raw: layouts.RawCaptions, splits: Sequence[str]
 ) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     """Reads the lists of image ids, checks that no photo is on two of them, and notes what they lack."""
-    own = {name.lower(): place / name for place, names in reversed(folders.items()) for name in names}
-    notes = []
+    own = {name.lower(): place / name for place, names in reversed(list(folders.items())) for name in names}
+    notes: list[str] = []
     if any(name.lower() in own for name in SPLIT_FILES.values()):
         image_ids = {split: _read_split_file(own, folder, SPLIT_FILES[split]) for split in splits}
     elif raw.splits is not None:

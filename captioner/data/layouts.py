@@ -222,8 +222,12 @@ def _choose_columns(header: str) -> tuple[str, int, int, int] | None:
 
 def _rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str], bool]]:
     """Yields the first line of each row behind the header, its cells, and whether it ends on that line."""
-    quoting = csv.QUOTE_NONE if delimiter == "|" else csv.QUOTE_MINIMAL
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, skipinitialspace=True)
+    rows = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_NONE if delimiter == "|" else csv.QUOTE_MINIMAL,
+        skipinitialspace=True,
+    )
     is_header, line = True, 0
     while True:
         first_line = line + 1

@@ -125,8 +125,8 @@ class _Beams:
 
     def done(self) -> bool:
         """Whether every photo has as many finished hypotheses as beams, or nothing left to extend."""
-        live = np.isfinite(self.log_probs.reshape(self.num_photos, -1)).any(axis=1)
-        return all(len(f) >= self.num_beams or not alive for f, alive in zip(self.finished, live, strict=True))
+        live = np.isfinite(self.log_probs.reshape(self.num_photos, -1))
+        return all(len(f) >= self.num_beams or not beams.any() for f, beams in zip(self.finished, live, strict=True))
 
     def extend(self, log_probs: np.ndarray, attention_scores: np.ndarray) -> np.ndarray:
         """Adds one word to all hypotheses and returns the rows that they continue, int32 `(N,)`."""

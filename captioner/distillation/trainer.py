@@ -64,7 +64,7 @@ class Distillation:
         self._lessons, self._teacher = lessons, teacher
         self._views_options = views_options or config.ViewsConfig()
         self.views = 0
-        words = hashlib.sha256(np.ascontiguousarray(lessons.words)).hexdigest()[:16]
+        words = hashlib.sha256(np.ascontiguousarray(lessons.words).data).hexdigest()[:16]
         taught_by = teacher.encoder if options.teacher_weight else "no teacher"
         self._made_of = f"{taught_by}, {len(lessons.photos)} photos, words {words}, {self.architecture}"
         checkpoint = self._read_checkpoint()
@@ -205,7 +205,7 @@ class Distillation:
         return {name: float(losses[name]) for name, weight in self.options.loss_weights.items() if weight}
 
     def _record(self, losses: dict[str, float]) -> None:
-        row = {"views": self.views, "learning_rate": self.options.learning_rate_at(self.views)}
+        row: dict[str, float | str] = {"views": self.views, "learning_rate": self.options.learning_rate_at(self.views)}
         row |= {f"{name}_loss": round(value, 4) for name, value in losses.items()}
         for data, scores in self.judge().items():
             row |= {f"{data}_{name}": value for name, value in scores.items()}

@@ -126,5 +126,5 @@ def _turn_back(regions: np.ndarray) -> np.ndarray:
 def _fingerprint(network: keras.Model) -> str:
     digest = hashlib.sha256()
     for variable in network.weights:
-        digest.update(np.ascontiguousarray(variable.numpy()))
+        digest.update(np.ascontiguousarray(variable.numpy()).data)
     return digest.hexdigest()[:16]

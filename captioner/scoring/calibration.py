@@ -164,11 +164,11 @@ def calibrate_captioner(
     captioner.calibration, report = calibrate(list(captions), _confidences(captions), right)
     candidates = {
         "log_prob_per_word": _confidences(captions),
-        "log_prob": [found[0].log_prob for found in captions.values()],
-        "least_likely_word": [found[0].word_log_probs.min() for found in captions.values()],
+        "log_prob": np.array([found[0].log_prob for found in captions.values()]),
+        "least_likely_word": np.array([found[0].word_log_probs.min() for found in captions.values()]),
     }
     if all(len(found) > 1 for found in captions.values()):
-        candidates["lead_over_second"] = [found[0].score - found[1].score for found in captions.values()]
+        candidates["lead_over_second"] = np.array([found[0].score - found[1].score for found in captions.values()])
     auc = {name: reliability.measure_auc(values, right) for name, values in candidates.items()}
     return {"split": split, "right_from_cider_d": RIGHT_CIDER_D, "auc": auc, **report}
 

@@ -52,7 +52,7 @@ def refine_decoder(
     settings: config.SelfCriticalConfig | None = None,
     description: dict | None = None,
     progress: bool = True,
-) -> list[dict[str, float]]:
+) -> list[dict]:
     """Trains a decoder on by the CIDEr-D of its own captions, and leaves it with its best weights.
 
     Args:
@@ -80,7 +80,7 @@ def refine_decoder(
     # What is there is of another run, and from now on its weights are overwritten.
     files[_SETTINGS_FILE].unlink(missing_ok=True)
     trainer = _Trainer(decoder, views, references, vocabulary, settings)
-    history = []
+    history: list[dict] = []
     for number in range(settings.rounds + 1):
         started = time.monotonic()
         reward = float(np.mean(trainer.train_round(number, progress))) if number else None
@@ -96,7 +96,7 @@ def refine_decoder(
     return history
 
 
-def best_round(history: Sequence[dict[str, float]]) -> dict[str, float]:
+def best_round(history: Sequence[dict]) -> dict:
     """Returns the row with the highest validation CIDEr-D, the earlier of equals."""
     return teacher_forcing.best_epoch(history)
 
@@ -190,12 +190,12 @@ def _read_settings(file: Path) -> dict | None:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
-def _read_history(file: Path) -> list[dict[str, float]]:
+def _read_history(file: Path) -> list[dict]:
     with open(file, newline="", encoding="utf-8") as lines:
         return [{name: float(value) if value else None for name, value in row.items()} for row in csv.DictReader(lines)]
 
 
-def _write_history(file: Path, history: list[dict[str, float]]) -> None:
+def _write_history(file: Path, history: list[dict]) -> None:
     with open(file, "w", newline="", encoding="utf-8") as lines:
         writer = csv.DictWriter(lines, fieldnames=list(history[0]))
         writer.writeheader()

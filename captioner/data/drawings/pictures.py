@@ -254,8 +254,8 @@ def _draw_backdrop(background: str, rng: random.Random, noise: np.random.Generat
     """A gradient from top to bottom with faint mottling, and clouds, blades or points of light where due."""
     top, bottom = (np.array(_vary(colour, rng, 5), dtype=np.float64) for colour in _BACKDROPS[background])
     share = np.linspace(0.0, 1.0, IMAGE_SIZE)[:, None, None]
-    mottle = Image.fromarray(noise.normal(0.0, 4.0, (9, 9)).astype(np.float32))
-    mottle = np.asarray(mottle.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC))[..., None]
+    spots = Image.fromarray(noise.normal(0.0, 4.0, (9, 9)).astype(np.float32))
+    mottle = np.asarray(spots.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC))[..., None]
     pixels = top * (1 - share) + bottom * share + mottle
     picture = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
     details = {"sky": _add_clouds, "grass": _add_blades, "night": _add_lights}
