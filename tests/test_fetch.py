@@ -101,6 +101,11 @@ def test_a_missing_file_is_named_with_what_to_do(get, server, tmp_path):
     assert len(server.requests) == 1
 
 
+def test_an_address_on_this_disk_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="begins with https:// or http://. Received: 'file:///etc/passwd'"):
+        fetch.fetch_file("file:///etc/passwd", tmp_path / "x")
+
+
 def test_without_network_one_sentence_says_so_at_once(get, server, monkeypatch):
     asked = []
 

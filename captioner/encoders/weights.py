@@ -56,8 +56,8 @@ def find_weights(name: str, path: str | Path | None = None) -> Path:
     Raises:
         FileNotFoundError: If it is in none of these places and cannot be downloaded.
     """
-    shipped = specs.ENCODERS[name].shipped
-    file_name = shipped.name if shipped else f"{name}_imagenet.weights.h5"
+    spec = specs.ENCODERS[name]
+    file_name = spec.shipped.name if spec.shipped else f"{name}_imagenet.weights.h5"
     if path is not None:
         file = Path(path) / file_name if Path(path).is_dir() else Path(path)
         if not file.is_file():
@@ -65,7 +65,6 @@ def find_weights(name: str, path: str | Path | None = None) -> Path:
                 f"No weights of {name} at {file}. Name the file, or a folder that holds {file_name}."
             )
         return file
-    spec = specs.ENCODERS[name]
     if spec.shipped:
         if not spec.shipped.is_file():
             raise FileNotFoundError(

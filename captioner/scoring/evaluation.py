@@ -187,7 +187,11 @@ def _git_commit() -> str | None:
         return None  # Around it may lie a checkout of another project.
     try:
         result = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], cwd=config.PROJECT_DIR, capture_output=True, text=True, check=True
+            ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607  Which git it is, is the user's choice.
+            cwd=config.PROJECT_DIR,
+            capture_output=True,
+            text=True,
+            check=True,
         )
     except (OSError, subprocess.CalledProcessError):
         return None
