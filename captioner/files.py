@@ -6,6 +6,9 @@ folder takes two renames: between them it is missing, and `heal_folder` brings b
 
 import contextlib
 import errno
+import hashlib
+import json
+import math
 import os
 import shutil
 import socket
@@ -14,10 +17,47 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+MAKE_CAPTIONER_ANEW = "Run model.ipynb again to make it anew."
 
-def damaged(path: Path) -> str:
-    """Returns the sentence for a file of a captioner that cannot be used."""
-    return f"{path} is damaged. Run model.ipynb again to make it anew."
+
+def damaged(path: Path, remedy: str = MAKE_CAPTIONER_ANEW) -> str:
+    """Returns the sentence for a file that cannot be used, by default one of a captioner."""
+    return f"{path} is damaged. {remedy}"
+
+
+def read_json(path: str | Path, remedy: str = MAKE_CAPTIONER_ANEW) -> dict:
+    """Reads a JSON object as everybody would: no name twice, no number that is none or beyond float64.
+
+    Args:
+        path: The file, UTF-8.
+        remedy: A sentence that says what to do if it is damaged.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(
+            path.read_text(encoding="utf-8"),
+            object_pairs_hook=_collect_pairs,
+            parse_constant=_parse_number,
+            parse_float=_parse_number,
+            parse_int=_parse_whole_number,
+        )
+        # Half a letter, which nothing can write.
+        json.dumps(content, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise ValueError(damaged(path, remedy))
+    return content
+
+
+def digest_file(path: str | Path) -> str:
+    """Returns the SHA-256 of a file, 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager
@@ -151,6 +191,24 @@ def _try_lock(descriptor: int) -> bool:
         # Some network disks know no locks at all: there people have to take care themselves.
         return error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
     return True
+
+
+def _collect_pairs(pairs: list[tuple[str, object]]) -> dict:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("a name stands there twice")
+    return content
+
+
+def _parse_number(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is no number")
+    return number
+
+
+def _parse_whole_number(text: str) -> int:
+    _parse_number(text)
+    return int(text)
 
 
 _PREFIXES = {state: f".{state}-" for state in ("new", "old", "lock")}

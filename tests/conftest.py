@@ -133,6 +133,42 @@ def _register_tiny_encoder(monkeypatch: pytest.MonkeyPatch, weights: Path) -> No
     monkeypatch.setenv(WEIGHTS_VARIABLE, str(weights))
 
 
+def _mutate(content: bytes, random) -> bytes:
+    """Returns a file as a bad disk, an editor or somebody with bad intentions would leave it."""
+    content, tokens = bytearray(content), _HOSTILE.split(b" ")
+    for _ in range(random.integers(1, 4)):
+        start = int(random.integers(len(content) + 1))
+        stop = min(start + int(random.integers(1, 9)), len(content))
+        match random.integers(6):
+            case 0:  # A bit.
+                if content:
+                    content[start % len(content)] ^= 1 << int(random.integers(8))
+            case 1:
+                del content[start:]
+            case 2:
+                del content[start:stop]
+            case 3:
+                content[start:stop] = random.bytes(stop - start)
+            case 4:
+                content[start:stop] = tokens[random.integers(len(tokens))]
+            case 5:  # A part again.
+                content[start:start] = content[start : start + 200]
+    return bytes(content)
+
+
+# What stands for a value or begins one, and should not.
+_HOSTILE = (
+    b'NaN -Infinity 1e999 -1 0 0.5 1e300 null true "" "../../x" "\\ud800" "\\u0000" [] {} [[[[ { , : " \xff 9999999999'
+)
+_HOSTILE += b" " + b"9" * 500 + b" " + b"[" * 9000 + b' {"format":1} "vgg16"'
+
+
+@pytest.fixture(scope="session")
+def mutate():
+    """Damages the bytes of a file in a way that a generator of random numbers chooses; see `_mutate`."""
+    return _mutate
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """Sends everything that is made to a folder of the test."""

@@ -1,15 +1,12 @@
 """Features of photos on disk: computed once, read by every epoch.
 
-A cache is a folder with `pooled.npy` `(N, P)` and `regions.npy` `(N, R, D)`, both float16 and memory-mapped, and
-`index.json`, which says whose features they are: image ids in row order, encoder, fingerprint of its weights,
-preprocessing version and how many rows are done. Rows are written in batches, first the data, then the index by an
-atomic rename, so a run killed at any moment goes on where it was and ends with the same bytes.
+Rows are written in batches, first the data, then the index in one step, so a run killed at any moment goes on where it
+was and ends with the same bytes; see `captioner.encoders.cache` for the files.
 """
 
 import concurrent.futures
 import contextlib
 import hashlib
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,15 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tqdm
 
-from captioner import config
+from captioner import config, files
 from captioner.data import decoders, photos
+from captioner.encoders import cache
 
 if TYPE_CHECKING:
     from captioner.encoders.encoder import Encoder
-
-_FORMAT = 1
-_VIEWS = ("pooled", "regions")
-_IDENTITY = ("format", "encoder", "regions_layer", "fingerprint", "mirrored", "preprocessing_version", "photos")
 
 
 class FeatureStore:
@@ -42,7 +36,7 @@ class FeatureStore:
     def __init__(self, folder: Path, index: dict):
         self.index = index
         self.failed: dict[str, str] = index["failed"]
-        self.pooled, self.regions = (_open_array(folder, view, index) for view in _VIEWS)
+        self.pooled, self.regions = (cache.open_array(folder, view, index) for view in cache.VIEWS)
         self._rows = {i: row for row, i in enumerate(index["image_ids"]) if i not in self.failed}
 
     @property
@@ -78,7 +72,8 @@ def extract_features(
 ) -> FeatureStore:
     """Encodes photos into a cache, or opens the finished cache at once.
 
-    A photo that cannot be read leaves a row of zeros and is listed in `failed`; it never stops the others.
+    A photo that cannot be read leaves a row of zeros and is listed in `failed`; it never stops the others, and is tried
+    again by every call.
 
     Args:
         encoder: The encoder, see `captioner.encoders.encoder.load_encoder`.
@@ -95,46 +90,67 @@ def extract_features(
         ValueError: If the folder holds the cache of another encoder, other weights or other photos, or a damaged
             one, or if the features are not finite.
         FileNotFoundError: If none of the photos can be read.
+        BlockingIOError: If another process is filling this cache.
     """
-    expected = _describe(encoder, photo_paths, boxes or {}, batch_size)
+    boxes = boxes or {}
+    expected = _describe(encoder, photo_paths, boxes, batch_size)
     folder = Path(folder) if folder else _default_folder(expected)
-    index = _open_index(folder, expected, encoder)
-    image_ids = index["image_ids"]
-    if index["num_done"] < len(image_ids):
-        _extract(encoder, photo_paths, boxes or {}, folder, index, progress)
-    if len(index["failed"]) == len(image_ids):
+    index = cache.open_index(folder, expected)
+
+    def read(image_id):
+        return decoders.shared_pool().load_photo(photo_paths[image_id], encoder.image_size, box=boxes.get(image_id))
+
+    if index is None or _plan_batches(index, read):
+        with files.hold(folder, "extracting features"):
+            # Another process may have done it meanwhile.
+            index = cache.open_index(folder, expected) or cache.create(folder, expected)
+            _extract(encoder, read, folder, index, progress)
+    failed = index["failed"]
+    if len(failed) == len(photo_paths):
         raise FileNotFoundError(
-            f"None of the {len(image_ids)} photos can be read, for example: {next(iter(index['failed'].values()))}"
+            f"None of the {len(failed)} photos can be read, for example: {next(iter(failed.values()))}"
         )
     return FeatureStore(folder, index)
 
 
-def _extract(encoder, photo_paths, boxes, folder, index, progress) -> None:
-    """Fills the missing rows of a cache, batch by batch."""
-    arrays = [_open_array(folder, view, index) for view in _VIEWS]
+def _extract(encoder, read, folder: Path, index: dict, progress: bool) -> None:
+    """Fills the rows of a cache that are missing, batch by batch."""
+    arrays = {view: cache.open_array(folder, view, index) for view in cache.VIEWS}
+    batches, image_ids = _plan_batches(index, read), index["image_ids"]
     bar = tqdm.tqdm(
-        total=len(index["image_ids"]), initial=index["num_done"], unit="photo", disable=not progress,
+        total=len(image_ids), initial=len(image_ids) - sum(map(len, batches)), unit="photo", disable=not progress,
         desc=f"{encoder.name} features",
     )  # fmt: skip
     with bar, contextlib.ExitStack() as stack:
         # Plain writes, not through the map: a full disk is then an error, where a map would kill the process.
-        files = [stack.enter_context((folder / f"{view}.npy").open("r+b")) for view in _VIEWS]
-        for image_ids, batch, failed in _read_batches(encoder.image_size, photo_paths, boxes, index):
-            start, count = index["num_done"], len(image_ids)
-            views = encoder.encode(batch)
-            readable = np.array([image_id not in failed for image_id in image_ids])
-            for file, array, view in zip(files, arrays, views, strict=True):
-                rows = _to_float16(view[:count], encoder)
-                rows[~readable] = 0
-                file.seek(array.offset + start * rows[0].nbytes)
-                file.write(rows)
+        opened = [stack.enter_context((folder / f"{view}.npy").open("r+b")) for view in cache.VIEWS]
+        for rows, pixels, failed in _read_batches(encoder.image_size, read, index, batches):
+            views = encoder.encode(pixels)
+            for file, array, view in zip(opened, arrays.values(), views, strict=True):
+                values = _to_float16(view[: len(rows)], encoder)
+                values[[image_ids[row] in failed for row in rows]] = 0
+                for row, value in zip(rows, values, strict=True):
+                    file.seek(array.offset + row * value.nbytes)
+                    file.write(value)
                 file.flush()
                 # After a power cut, too, the index must not claim rows that never reached the disk.
                 os.fsync(file.fileno())
-            index["failed"].update(failed)
-            index["num_done"] = start + count
-            _write_index(folder, index)
-            bar.update(count)
+            cache.note_rows(index, arrays, rows, failed)
+            cache.write_index(folder, index)
+            bar.update(len(rows))
+
+
+def _plan_batches(index: dict, read) -> list[list[int]]:
+    """Returns the rows that are still to fill: of photos that could not be read but can now, then the missing ones."""
+    image_ids, size, done = index["image_ids"], index["batch_size"], index["num_done"]
+    mended = []
+    for row, image_id in enumerate(image_ids):
+        if image_id in index["failed"]:
+            with contextlib.suppress(photos.PhotoError, OSError):
+                read(image_id)
+                mended.append(row)
+    missing = range(done, len(image_ids))
+    return [list(rows[start : start + size]) for rows in (mended, missing) for start in range(0, len(rows), size)]
 
 
 def _to_float16(view: np.ndarray, encoder) -> np.ndarray:
@@ -148,51 +164,68 @@ def _to_float16(view: np.ndarray, encoder) -> np.ndarray:
     return rows
 
 
-def _read_batches(image_size: int, photo_paths, boxes, index) -> Iterator[tuple[list[str], np.ndarray, dict[str, str]]]:
-    """Yields ids, uint8 photos `(batch_size, S, S, 3)` and failures, reading one batch ahead of the encoder."""
-    size = index["batch_size"]
-    starts = range(index["num_done"], len(index["image_ids"]), size)
-    batches = [index["image_ids"][start : start + size] for start in starts]
+def _read_batches(image_size: int, read, index, batches) -> Iterator[tuple[list[int], np.ndarray, dict[str, str]]]:
+    """Yields rows, uint8 photos `(batch_size, S, S, 3)` and failures, reading one batch ahead of the encoder."""
 
-    def read(image_id):
+    def try_to_read(row):
         try:
-            return decoders.shared_pool().load_photo(photo_paths[image_id], image_size, box=boxes.get(image_id)), None
+            return read(index["image_ids"][row]), None
         except (photos.PhotoError, OSError) as error:
             return np.zeros((image_size, image_size, 3), np.uint8), str(error)
 
     with concurrent.futures.ThreadPoolExecutor(max_workers=decoders.NUM_PROCESSES) as pool:
-        pending = [pool.submit(read, i) for i in batches[0]] if batches else []
-        for number, image_ids in enumerate(batches):
+        pending = [pool.submit(try_to_read, row) for row in batches[0]] if batches else []
+        for number, rows in enumerate(batches):
             results = [future.result() for future in pending]
             if number + 1 < len(batches):
-                pending = [pool.submit(read, i) for i in batches[number + 1]]
+                pending = [pool.submit(try_to_read, row) for row in batches[number + 1]]
             # Every batch has the same shape, the last one padded, so that its rows never depend on the rest.
-            batch = np.zeros((size, image_size, image_size, 3), np.uint8)
-            batch[: len(results)] = [photo for photo, _ in results]
-            yield image_ids, batch, {i: e for i, (_, e) in zip(image_ids, results, strict=True) if e}
+            pixels = np.zeros((index["batch_size"], image_size, image_size, 3), np.uint8)
+            pixels[: len(results)] = [photo for photo, _ in results]
+            yield rows, pixels, {index["image_ids"][row]: e for row, (_, e) in zip(rows, results, strict=True) if e}
 
 
 def _describe(encoder, photo_paths: Mapping[str, Path], boxes: Mapping[str, photos.Box], batch_size: int) -> dict:
     """Returns a fresh index: what these features are of, and nothing done yet."""
     if not photo_paths:
         raise ValueError("There are no photos to encode. Received: photo_paths={}")
-    digest = hashlib.sha256()
-    for image_id, path in photo_paths.items():
-        size = path.stat().st_size if path.is_file() else -1
-        digest.update(f"{image_id}\0{size}\n{boxes.get(image_id, '')}".encode())
     return {
-        "format": _FORMAT,
+        "format": cache.FORMAT,
         "encoder": encoder.name,
         "regions_layer": encoder.regions_layer,
         "fingerprint": encoder.fingerprint,
         "mirrored": encoder.mirrored,
         "preprocessing_version": photos.PREPROCESSING_VERSION,
-        "photos": digest.hexdigest()[:16],
+        "photos": _digest_photos(photo_paths, boxes),
+        "shapes": {
+            "pooled": [len(photo_paths), encoder.pooled_size],
+            "regions": [len(photo_paths), encoder.num_regions, encoder.region_size],
+        },
         "image_ids": list(photo_paths),
         "batch_size": batch_size,
         "num_done": 0,
+        "checksums": {view: [] for view in cache.VIEWS},
         "failed": {},
     }
+
+
+def _digest_photos(photo_paths: Mapping[str, Path], boxes: Mapping[str, photos.Box]) -> str:
+    """Tells photos from others by their bytes: equal names, sizes and dates say nothing."""
+
+    def digest(path):
+        try:
+            return files.digest_file(path)
+        except OSError:
+            # It will be a failure, and of another digest when it can be read.
+            return ""
+
+    paths = list(dict.fromkeys(photo_paths.values()))
+    with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        digests = dict(zip(paths, pool.map(digest, paths), strict=True))
+    whole = hashlib.sha256()
+    for image_id, path in photo_paths.items():
+        whole.update(f"{image_id}\0{digests[path]}\n{boxes.get(image_id, '')}".encode())
+    return whole.hexdigest()[:16]
 
 
 def _default_folder(index: dict) -> Path:
@@ -200,60 +233,3 @@ def _default_folder(index: dict) -> Path:
     identity = "".join(str(index[key]) for key in ("fingerprint", "mirrored", "preprocessing_version", "photos"))
     digest = hashlib.sha256(identity.encode()).hexdigest()[:10]
     return config.FEATURES_DIR / f"{index['encoder']}-{index['regions_layer']}-{digest}"
-
-
-def _open_index(folder: Path, expected: dict, encoder) -> dict:
-    """Returns the index on disk if it matches, or creates an empty cache."""
-    file = folder / "index.json"
-    if not file.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        count = len(expected["image_ids"])
-        shapes = (count, encoder.pooled_size), (count, encoder.num_regions, encoder.region_size)
-        for view, shape in zip(_VIEWS, shapes, strict=True):
-            np.lib.format.open_memmap(folder / f"{view}.npy", mode="w+", dtype=np.float16, shape=shape).flush()
-        _write_index(folder, expected)
-        return expected
-    found = _read_index(file)
-    different = [
-        f"{key} {found[key]!r} instead of {expected[key]!r}" for key in _IDENTITY if found[key] != expected[key]
-    ]
-    if different:
-        raise ValueError(
-            f"{folder} holds other features: {'; '.join(different)}. Delete that folder or name another one."
-        )
-    return found
-
-
-def _read_index(file: Path) -> dict:
-    try:
-        index = json.loads(file.read_text(encoding="utf-8"))
-        if index.keys() >= {*_IDENTITY, "image_ids", "batch_size", "num_done", "failed"}:
-            return index
-    # No JSON, no text, or JSON that is no dictionary.
-    except (ValueError, AttributeError):
-        pass
-    raise ValueError(f"{file} is damaged. Delete the folder {file.parent} and extract again.")
-
-
-def _open_array(folder: Path, view: str, index: dict) -> np.memmap:
-    """Maps the array of a view, float16 `(N, ...)`, for reading."""
-    file = folder / f"{view}.npy"
-    count = len(index["image_ids"])
-    try:
-        array = np.load(file, mmap_mode="r")
-        if array.dtype == np.float16 and len(array) == count:
-            return array
-        reason = f"{array.dtype} of shape {array.shape}"
-    # Missing, shorter than its header says, or no array.
-    except (OSError, ValueError, EOFError) as error:
-        reason = str(error)
-    raise ValueError(
-        f"{file} is missing or damaged: expected float16 features of {count} photos. Delete the folder {folder} "
-        f"and extract again. Received: {reason}"
-    )
-
-
-def _write_index(folder: Path, index: dict) -> None:
-    temporary = folder / "index.json.tmp"
-    temporary.write_text(json.dumps(index), encoding="utf-8")
-    os.replace(temporary, folder / "index.json")

@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from captioner import config
-from captioner.encoders import features
+from captioner import config, files
+from captioner.data import decoders
+from captioner.encoders import cache, features
 
 VIEWS = ("pooled.npy", "regions.npy")
 EVERYTHING = (*VIEWS, "index.json")
+# A long run: CAPTIONER_FUZZ=1000 pytest -k mutated.
+FUZZ_SEEDS = int(os.environ.get("CAPTIONER_FUZZ", "5"))
 
 
 class QuadrantEncoder:
@@ -58,7 +61,7 @@ def read_all(folder):
 def extract_and_stop(photos: Path, folder: Path, stop_at: str, call: int) -> None:
     """Runs in another process: hangs before the given call of a function, once `folder/stopped` says so."""
     encoder = QuadrantEncoder()
-    owner = encoder if stop_at == "encode" else features
+    owner = {"encode": encoder, "write_index": cache}.get(stop_at, features)
     original, calls = getattr(owner, stop_at), []
 
     def hang(*arguments):
@@ -70,6 +73,13 @@ def extract_and_stop(photos: Path, folder: Path, stop_at: str, call: int) -> Non
 
     setattr(owner, stop_at, hang)
     extract(encoder, {path.name: path for path in sorted(photos.iterdir())}, folder)
+
+
+def rewind(folder, num_done):
+    """Makes a finished cache one of batches of 2 that was stopped after so many photos."""
+    index = json.loads((folder / "index.json").read_text())
+    sums = {view: values[: -(-num_done // 2)] for view, values in index["checksums"].items()}
+    (folder / "index.json").write_text(json.dumps(index | {"num_done": num_done, "checksums": sums}))
 
 
 @pytest.fixture
@@ -139,10 +149,10 @@ def test_the_default_folder_is_its_own_for_every_encoder_and_photo_set(paths, tm
 @pytest.mark.parametrize(
     ("stop_at", "call", "num_done"),
     [
-        pytest.param("_write_index", 1, None, id="arrays-made-but-no-index"),
+        pytest.param("write_index", 1, None, id="arrays-made-but-no-index"),
         pytest.param("encode", 2, 2, id="while-encoding"),
         pytest.param("_to_float16", 4, 2, id="between-the-two-views-of-a-batch"),
-        pytest.param("_write_index", 4, 4, id="rows-written-but-not-yet-in-the-index"),
+        pytest.param("write_index", 4, 4, id="rows-written-but-not-yet-in-the-index"),
     ],
 )
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(paths, folder, tmp_path, stop_at, call, num_done):
@@ -220,7 +230,7 @@ def test_the_cache_of_other_photos_is_refused(paths, folder, change):
         extract(QuadrantEncoder(), dict(items), folder)
 
 
-@pytest.mark.parametrize("content", [b'{"format": 1, "enc', b"\xff\xfe\x00", b"[1]", b'{"format": 1}', b""])
+@pytest.mark.parametrize("content", [b'{"format": 2, "enc', b"\xff\xfe\x00", b"[1]", b'{"format": 2}', b""])
 def test_a_damaged_index_is_one_sentence(paths, folder, content):
     extract(QuadrantEncoder(), paths, folder)
     (folder / "index.json").write_bytes(content)
@@ -233,8 +243,7 @@ def test_a_damaged_index_is_one_sentence(paths, folder, content):
 @pytest.mark.parametrize("num_done", [7, 2])
 def test_a_damaged_array_is_one_sentence(paths, folder, name, damage, num_done):
     extract(QuadrantEncoder(), paths, folder)
-    index = json.loads((folder / "index.json").read_text())
-    (folder / "index.json").write_text(json.dumps(index | {"num_done": num_done}))
+    rewind(folder, num_done)
     file = folder / name
     content = file.read_bytes()
     file.unlink()
@@ -262,7 +271,7 @@ def test_an_unreadable_photo_is_named_and_stops_no_other(paths, folder):
     np.testing.assert_array_equal(store.pooled[1], [0, 0, 0])
     with pytest.raises(ValueError, match=r"1 photos have no features, for example '1\.png'"):
         store.rows(["0.png", "1.png"])
-    # What failed is remembered.
+    # They fail again.
     assert extract(QuadrantEncoder(), paths, folder).failed == store.failed
 
 
@@ -322,3 +331,118 @@ def test_parts_of_photos_are_encoded_and_are_never_taken_for_the_whole(tmp_path)
         extract(QuadrantEncoder(), parts, tmp_path / "cache")
     with pytest.raises(ValueError, match="holds other features: photos"):
         extract(QuadrantEncoder(), parts, tmp_path / "cache", boxes=boxes | {"0.png#0": (0, 0, 1, 1)})
+
+
+def test_photos_of_equal_names_sizes_and_dates_get_their_own_features(tmp_path, monkeypatch):
+    monkeypatch.setattr(features.config, "FEATURES_DIR", tmp_path / "features")
+    stores = []
+    for name, colour in (("red", (200, 0, 0)), ("navy", (0, 0, 100))):
+        (tmp_path / name).mkdir()
+        file = tmp_path / name / "0.bmp"
+        Image.new("RGB", (4, 4), colour).save(file)
+        os.utime(file, (0, 0))
+        stores.append(extract(QuadrantEncoder(), {"0.bmp": file}, None))
+    assert [store.pooled[0].tolist() for store in stores] == [[200, 0, 0], [0, 0, 100]]
+
+
+def test_a_photo_that_could_not_be_read_for_a_moment_is_tried_again(paths, folder, monkeypatch):
+    original, down = decoders.DecoderPool.load_photo, {"1.png", "2.png", "6.png"}
+
+    def load_photo(self, path, *arguments, **named):
+        if path.name in down:
+            raise OSError(f"{path.name}: the network disk is away")
+        return original(self, path, *arguments, **named)
+
+    monkeypatch.setattr(decoders.DecoderPool, "load_photo", load_photo)
+    store = extract(QuadrantEncoder(), paths, folder)
+    assert list(store.failed) == ["1.png", "2.png", "6.png"]
+    down.remove("1.png")
+    encoder = QuadrantEncoder()
+    store = extract(encoder, paths, folder)
+    # One batch for the one photo, and no other is encoded again.
+    assert encoder.batches == [2] and list(store.failed) == ["2.png", "6.png"]
+    down.clear()
+    store = extract(QuadrantEncoder(), paths, folder)
+    assert store.failed == {}
+    np.testing.assert_array_equal(store.pooled[:, 0], [1.5, 11.5, 21.5, 31.5, 41.5, 51.5, 61.5])
+    extract(QuadrantEncoder(), paths, folder.with_name("never down"))
+    assert read_all(folder) == read_all(folder.with_name("never down"))
+
+
+def test_a_photo_that_was_not_there_is_encoded_when_it_is(paths, tmp_path, monkeypatch):
+    monkeypatch.setattr(features.config, "FEATURES_DIR", tmp_path / "features")
+    content = paths["1.png"].read_bytes()
+    paths["1.png"].unlink()
+    assert list(extract(QuadrantEncoder(), paths, None).failed) == ["1.png"]
+    paths["1.png"].write_bytes(content)
+    store = extract(QuadrantEncoder(), paths, None)
+    assert store.failed == {} and store.pooled[1, 0] == 11.5
+
+
+def test_a_kill_while_a_mended_photo_is_written_damages_nothing(paths, folder, monkeypatch):
+    with monkeypatch.context() as context:
+        context.setattr(decoders.DecoderPool, "load_photo", lambda *_, **__: (_ for _ in ()).throw(OSError("away")))
+        with pytest.raises(FileNotFoundError, match="None of the 7 photos can be read"):
+            extract(QuadrantEncoder(), paths, folder)
+    with monkeypatch.context() as context:
+        context.setattr(cache, "write_index", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            extract(QuadrantEncoder(), paths, folder)
+    assert np.load(folder / "pooled.npy")[0, 0] == 1.5
+    assert extract(QuadrantEncoder(), paths, folder).pooled[6, 0] == 61.5
+
+
+@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize(
+    "order", [[6, 5, 4, 3, 2, 1, 0], [2, 3, 0, 1, 4, 5, 6], [1, 0, 2, 3, 4, 5, 6], [0, 1, 2, 3, 4, 5, 5]],
+    ids=["reversed", "batches swapped", "within a batch", "one twice"],
+)  # fmt: skip
+@pytest.mark.parametrize("num_done", [7, 4])
+def test_rows_in_another_order_are_noticed(paths, folder, name, order, num_done):
+    extract(QuadrantEncoder(), paths, folder)
+    rewind(folder, num_done)
+    array = np.load(folder / name)
+    np.save(folder / name, array[order])
+    if num_done == 4 and order[:4] == [0, 1, 2, 3]:
+        assert extract(QuadrantEncoder(), paths, folder).pooled[6, 0] == 61.5
+        return
+    with pytest.raises(ValueError, match=rf"{name} holds other rows than were written. Delete the folder .*cache and"):
+        extract(QuadrantEncoder(), paths, folder)
+
+
+def test_a_cache_of_an_earlier_format_is_refused_in_one_sentence(paths, folder):
+    extract(QuadrantEncoder(), paths, folder)
+    index = json.loads((folder / "index.json").read_text())
+    del index["checksums"]
+    (folder / "index.json").write_text(json.dumps(index | {"format": 1}))
+    with pytest.raises(ValueError, match="cache holds features of another version of this project. Delete the folder"):
+        extract(QuadrantEncoder(), paths, folder)
+
+
+def test_two_cannot_fill_one_cache_but_many_may_read_it(paths, folder):
+    with files.hold(folder, "extracting features"):
+        with pytest.raises(BlockingIOError, match="cache is in use: process .* has been extracting features since"):
+            extract(QuadrantEncoder(), paths, folder)
+        assert not folder.exists()
+    extract(QuadrantEncoder(), paths, folder)
+    with files.hold(folder, "extracting features"):
+        assert extract(QuadrantEncoder(), paths, folder).image_ids == tuple(paths)
+
+
+@pytest.mark.parametrize("seed", range(FUZZ_SEEDS))
+def test_a_mutated_cache_is_what_it_was_or_refused_in_one_sentence(paths, folder, mutate, seed):
+    original = extract(QuadrantEncoder(), paths, folder)
+    kept, expected = read_all(folder), np.array(original.regions)
+    random, refusals = np.random.default_rng(seed), []
+    for _ in range(20):
+        name = EVERYTHING[random.integers(3)]
+        (folder / name).write_bytes(mutate(kept[name], random))
+        try:
+            store = extract(QuadrantEncoder(), paths, folder)
+            np.testing.assert_array_equal(store.regions, expected)
+            assert store.image_ids == original.image_ids
+        except ValueError as error:
+            refusals.append(str(error))
+        for name, content in kept.items():
+            (folder / name).write_bytes(content)
+    assert refusals and not [refusal for refusal in refusals if "\n" in refusal]
