@@ -95,6 +95,43 @@ class TrainingConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class FineTuningConfig:
+    """How a trained decoder and the last stages of its encoder learn on, see `captioner.training.fine_tuning`."""
+
+    # 0 leaves this training out.
+    epochs: int = 8
+    photos_per_batch: int = 32
+    # Both end at `final_learning_rate_fraction` of themselves, along a cosine. Faster, the stages forget what ImageNet
+    # taught them.
+    learning_rate: float = 8e-4
+    encoder_learning_rate: float = 1e-4
+    final_learning_rate_fraction: float = 0.02
+    warmup_steps: int = 100
+    # Of the decoder alone.
+    weight_decay: float = 1e-3
+    clip_norm: float = 5.0
+    # Captions are written by a running average of the weights, over about 1 / (1 - averaging) steps.
+    averaging: float = 0.998
+    # Epochs without a better validation CIDEr-D before training stops.
+    patience: int = 3
+    # Views of each train photo beside the whole: its mirror image and so many crops.
+    num_crops: int = 4
+    min_crop: float = 0.75
+    # How often one of these views takes the place of the whole photo.
+    view_share: float = 0.85
+    max_length: int = 22
+    seed: int = 0
+
+    def learning_rate_share(self, step: int, steps: int) -> float:
+        """Returns which share of the learning rates step `step` of `steps`, from 0, takes: warm-up, then a cosine."""
+        if step < self.warmup_steps:
+            return 0.05 + 0.95 * step / self.warmup_steps
+        progress = min((step - self.warmup_steps) / max(steps - self.warmup_steps, 1), 1.0)
+        final = self.final_learning_rate_fraction
+        return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+@dataclasses.dataclass(frozen=True)
 class SelfCriticalConfig:
     """How a trained decoder goes on, see `captioner.training.self_critical`."""
 

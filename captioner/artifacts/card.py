@@ -3,6 +3,7 @@
 import json
 
 from captioner import config
+from captioner.encoders import specs
 from captioner.encoders.encoder import Encoder
 from captioner.inference import Captioner
 
@@ -47,8 +48,12 @@ def _describe_training(refinement: list[dict]) -> str:
 
 
 def _describe_encoder(encoder: Encoder) -> str:
-    text = f"Encoder: `{encoder.name}`, frozen, regions from its layer `{encoder.regions_layer}`."
+    frozen = "its last stages trained with the decoder" if encoder.changed_layers else "frozen"
+    text = f"Encoder: `{encoder.name}`, {frozen}, regions from its layer `{encoder.regions_layer}`."
     text += " Features are means over the photo and its mirror image." if encoder.mirrored else ""
+    origin = specs.ENCODERS[encoder.name].origin
+    if encoder.changed_layers and origin:
+        text += f"\n  `fine_tuned.h5` holds what was changed of it. It is {origin}."
     description = encoder.weights_file and encoder.weights_file.with_name(config.ENCODER_FILE)
     if not encoder.is_ours or not description or not description.is_file():
         return text

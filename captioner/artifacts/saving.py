@@ -1,4 +1,4 @@
-"""A saved captioner: a folder with everything that captions need but the weights of a downloaded encoder.
+"""A saved captioner: a folder with everything that captions need but the weights of an encoder that is had elsewhere.
 
 `artifacts/<name>/` holds `decoder.keras`, `vocabulary.json`, `config.json` (which encoder with which weights, how to
 search, how captions were cleaned), `metrics.json` (what was measured) and `README.md` (the model card). It is written
@@ -20,11 +20,13 @@ from captioner.config import Calibration
 from captioner.data import captions
 from captioner.data.vocabulary import Vocabulary
 from captioner.decoder.network import CaptionDecoder
-from captioner.encoders import compact
+from captioner.encoders import compact, stages
 from captioner.encoders.encoder import Encoder, load_encoder
 from captioner.inference import Captioner
 
 DECODER_FILE, VOCABULARY_FILE = "decoder.keras", "vocabulary.json"
+# Kernels of the encoder that were fine-tuned; the rest of it comes from where it always comes from.
+KERNELS_FILE = "fine_tuned.h5"
 
 
 def save_captioner(captioner: Captioner, folder: str | Path, metrics: dict, *, replace: bool = False) -> Path:
@@ -60,6 +62,8 @@ def _write_files(captioner: Captioner, new: Path, name: str, metrics: dict) -> N
         description = captioner.encoder.weights_file.with_name(config.ENCODER_FILE)
         if description.is_file():
             shutil.copyfile(description, new / config.ENCODER_FILE)
+    if captioner.encoder.changed_layers:
+        stages.save_kernels(captioner.encoder, new / KERNELS_FILE)
     captioner.vocabulary.save(new / VOCABULARY_FILE)
     _write_json(new / catalogue.CONFIG_FILE, _describe(captioner))
     _write_json(new / catalogue.METRICS_FILE, metrics)
@@ -102,6 +106,8 @@ def load_captioner(folder: str | Path, *, encoder: Encoder | None = None) -> Cap
         encoder = load_encoder(
             wanted["name"], regions_layer=wanted["regions_layer"], weights=weights, mirrored=wanted["mirrored"]
         )
+        if (folder / KERNELS_FILE).is_file():
+            stages.load_kernels(encoder, folder / KERNELS_FILE)
     _check_encoder(encoder, wanted, folder)
     calibration = settings.get("calibration")
     return Captioner(

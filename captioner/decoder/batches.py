@@ -5,7 +5,8 @@ size, `R` regions, `D` region depth.
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +18,8 @@ from captioner.encoders.features import FeatureStore
 
 # Captions are shuffled, cut into pools of this many batches and sorted by length within each.
 _POOL_BATCHES = 20
+# Captions of a batch of photos come in so many parts of like length: one more costs more calls than it saves padding.
+NUM_PARTS = 2
 
 
 class PhotoViews:
@@ -152,6 +155,69 @@ class CaptionBatches:
         ids = tf.TensorSpec((None, None), tf.int32)
         views = {"pooled": spec(self._features.pooled), "regions": spec(self._features.regions)}
         return views | {"input_ids": ids}, ids
+
+
+class PhotoBatches:
+    """Photos with all of their captions, in an order that seed and epoch alone decide.
+
+    Args:
+        references: Cleaned captions of each photo.
+        vocabulary: Words to ids.
+        maps: Features of those photos.
+        views: Features of further views of them, see `captioner.encoders.crops.extract_views`.
+        settings: Sizes, share of the views, and the seed.
+    """
+
+    def __init__(
+        self,
+        references: Mapping[str, Sequence[str]],
+        vocabulary: Vocabulary,
+        maps: FeatureStore,
+        views: FeatureStore | None,
+        settings: config.FineTuningConfig,
+    ):
+        self._settings = settings
+        self._views = PhotoViews(list(references), maps, views, settings.view_share)
+        self._tokens = [
+            [[vocabulary.start_id, *vocabulary.encode(text), vocabulary.end_id] for text in texts]
+            for texts in references.values()
+        ]
+
+    @property
+    def num_batches(self) -> int:
+        """Batches of one epoch; the last may be smaller."""
+        return -(-len(self._tokens) // self._settings.photos_per_batch)
+
+    def epoch(self, number: int) -> Iterator[tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray, np.ndarray]]]]:
+        """Yields the batches of one epoch.
+
+        Yields:
+            Regions, float16 `(B, R, D)`, and the captions in `NUM_PARTS` parts of like length, each the rows of their
+            photos `(N,)`, `input_ids` and `target_ids` `(N, T)`, int32, right-padded.
+        """
+        random = np.random.default_rng([self._settings.seed, number])
+        order = random.permutation(len(self._tokens))
+        size = self._settings.photos_per_batch
+        for start in range(0, len(order), size):
+            # In order, since that is how they lie on the disk.
+            indices = np.sort(order[start : start + size])
+            yield self._views.take(indices, random)["regions"], self._split(indices)
+
+    def _split(self, indices: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        length = self._settings.max_length + 1
+        captions = [(row, tokens[:length]) for row, index in enumerate(indices) for tokens in self._tokens[index]]
+        captions.sort(key=lambda caption: len(caption[1]))
+        cuts = np.linspace(0, len(captions), NUM_PARTS + 1).astype(int)
+        return [_pad(captions[first:last]) for first, last in itertools.pairwise(cuts)]
+
+
+def _pad(captions: Sequence[tuple[int, list[int]]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    ids = np.full((len(captions), max((len(tokens) for _, tokens in captions), default=1)), Vocabulary.pad_id, np.int32)
+    for row, (_, tokens) in enumerate(captions):
+        ids[row, : len(tokens)] = tokens
+    # As in `CaptionBatches`: the end marker is a target only.
+    input_ids = np.where(ids[:, :-1] == Vocabulary.end_id, Vocabulary.pad_id, ids[:, :-1]).astype(np.int32)
+    return np.array([row for row, _ in captions], np.int32), input_ids, ids[:, 1:]
 
 
 def _find_crops(crops: FeatureStore, image_ids: Sequence[str]) -> np.ndarray:

@@ -145,8 +145,20 @@ class CaptionDecoder(keras.Model):
 
     def call_with_attention(self, inputs, training=False):
         """As `call`, and the attention scores `(B, T, S)`."""
-        states, memory, keys = self.start(inputs["pooled"], inputs["regions"], training=training)
-        words = self.word_dropout(self.embedding(inputs["input_ids"]), training=training)  # (B, T, E)
+        started = self.start(inputs["pooled"], inputs["regions"], training=training)
+        return self.read(inputs["input_ids"], *started, training=training)
+
+    def read(self, input_ids, states, memory, keys, training=False):
+        """Reads whole captions of photos that `start` has read.
+
+        Args:
+            input_ids: `(B, T)` int.
+            states, memory, keys: From `start`; for several captions of a photo, its rows repeated.
+
+        Returns:
+            Logits `(B, T, V)` and attention scores `(B, T, S)`.
+        """
+        words = self.word_dropout(self.embedding(input_ids), training=training)  # (B, T, E)
         if self.settings.attention == "inside":
             hidden, context, scores = self._unroll(words, states, memory, keys)
         else:

@@ -1,4 +1,4 @@
-"""Crops of the train photos: more views of the same few photos, encoded once."""
+"""Crops of photos and their mirror images: more views of the same few photos, encoded once."""
 
 from collections.abc import Sequence
 
@@ -9,6 +9,11 @@ from captioner.data import datasets, photos
 from captioner.data.drawings import dataset as drawings
 from captioner.encoders import features
 from captioner.encoders.encoder import Encoder
+from captioner.encoders.stages import Stem
+
+_MIRROR_IMAGE = (0.0, 1.0, 1.0, 0.0)
+# Crops leave at least so much out of a side, else they would be the whole photo again.
+_MAX_CROP = 0.95
 
 
 def name_crop(image_id: str, number: int) -> str:
@@ -48,7 +53,35 @@ def extract_crops(
         return None
     image_ids = dataset.image_ids("train")
     rng, shape = np.random.default_rng(0), (len(image_ids), settings.num_crops)
-    boxes = photos.draw_boxes(rng, shape, min_side=settings.min_crop, max_side=0.95)
+    boxes = photos.draw_boxes(rng, shape, min_side=settings.min_crop, max_side=_MAX_CROP)
     listed = list_boxes(image_ids, boxes)
     paths = {crop: dataset.photo_path(photo_of(crop)) for crop in listed}
+    return features.extract_features(encoder, paths, boxes=listed, progress=progress)
+
+
+def extract_views(
+    encoder: Encoder | Stem,
+    dataset: datasets.CaptionDataset,
+    split: str,
+    *,
+    num_crops: int,
+    min_crop: float,
+    progress: bool = True,
+) -> features.FeatureStore:
+    """Encodes the mirror image of each photo, view 0, and crops, half of them mirrored.
+
+    Args:
+        encoder: An encoder that does not mirror by itself, or its stem.
+        dataset: The data set, read with this split.
+        split: The split.
+        num_crops: Crops of each photo; 0 for the mirror image alone.
+        min_crop: Least share of a side that a crop keeps.
+        progress: Whether to show a progress bar.
+    """
+    image_ids = dataset.image_ids(split)
+    shape = (len(image_ids), num_crops)
+    boxes = photos.draw_boxes(np.random.default_rng(0), shape, min_side=min_crop, max_side=_MAX_CROP)
+    mirror_images = np.broadcast_to(np.array(_MIRROR_IMAGE, boxes.dtype), (len(image_ids), 1, 4))
+    listed = list_boxes(image_ids, np.concatenate([mirror_images, boxes], axis=1))
+    paths = {view: dataset.photo_path(photo_of(view)) for view in listed}
     return features.extract_features(encoder, paths, boxes=listed, progress=progress)

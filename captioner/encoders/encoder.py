@@ -20,7 +20,7 @@ class Encoder:
     """A frozen network with a `pooled` and a `regions` output. Make one with `load_encoder`.
 
     Attributes:
-        name: Key in `networks.ENCODERS`.
+        name: Key in `specs.ENCODERS`.
         regions_layer: Name of the layer that gives the regions.
         image_size: Side `S` of the photos it takes.
         pooled_size, num_regions, region_size: `P`, `R` and `D`.
@@ -28,6 +28,7 @@ class Encoder:
         mirrored: Whether features are means over the photo and its mirror image, whose grid is turned back.
         weights_file: Where the weights came from; `None` for random ones.
         is_ours: Whether the weights are the project's own, so that a captioner carries them with it.
+        changed_layers: Layers that were fine-tuned; a captioner carries their kernels with it.
     """
 
     def __init__(
@@ -46,6 +47,8 @@ class Encoder:
         self.mirrored = mirrored
         self.is_ours = spec.shipped is not None
         self.image_size = network.input.shape[1]
+        self.changed_layers: tuple[str, ...] = ()
+        self._network = network
         self.fingerprint = _fingerprint(network)
         self.model = specs.cut_network(name, network, regions_layer)
         self.pooled_size = self.model.output["pooled"].shape[-1]
@@ -77,8 +80,13 @@ class Encoder:
             # One after the other: both at once would double the memory that VGG16 needs.
             views = self._compiled(photos[:, :, ::-1])
             pooled = (pooled + views["pooled"].numpy()) / 2
-            regions = (regions + _turn_back(views["regions"].numpy())) / 2
+            regions = (regions + turn_back(views["regions"].numpy())) / 2
         return pooled, regions
+
+    def adopt_changes(self, layers: tuple[str, ...]) -> None:
+        """Takes note that layers learnt since they were loaded: features are now those of another encoder."""
+        self.changed_layers = layers
+        self.fingerprint = _fingerprint(self._network)
 
     def _encode(self, photos):
         pixels = specs.ENCODERS[self.name].preprocess(tf.cast(photos, "float32"))
@@ -95,7 +103,7 @@ def load_encoder(
     """Builds an encoder with its trained weights.
 
     Args:
-        name: One of `networks.ENCODERS`.
+        name: One of `specs.ENCODERS`.
         regions_layer: Layer that gives the regions, by default the encoder's first; VGG16 also has
             `"block5_conv3"`, a 14x14 grid for finer attention at four times the cache.
         weights: `"imagenet"` looks in the folder `CAPTIONER_WEIGHTS`, in Keras' cache, and downloads; a path names
@@ -117,7 +125,7 @@ def load_encoder(
     return Encoder(name, load_network(name, path), regions_layer, path, mirrored=mirrored)
 
 
-def _turn_back(regions: np.ndarray) -> np.ndarray:
+def turn_back(regions: np.ndarray) -> np.ndarray:
     """Turns the grids `(B, R, D)` of mirror images to lie as the photos do."""
     side = round(regions.shape[1] ** 0.5)
     return regions.reshape(-1, side, side, regions.shape[-1])[:, :, ::-1].reshape(regions.shape)

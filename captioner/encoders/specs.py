@@ -52,6 +52,9 @@ class EncoderSpec:
         md5: What Keras says the file at `url` hashes to; `None` where it says nothing.
         shipped: Where the weights of our own encoder lie; `None` where they must be fetched.
         packaged: The package that holds the weights, if one does.
+        last_frozen_layer: The stages behind it learn when the encoder is fine-tuned, see
+            `captioner.training.fine_tuning`; `None` where nothing does.
+        origin: Whose network it is and under which terms, for the model card of a captioner that carries parts of it.
     """
 
     build: Callable[[], keras.Model]
@@ -63,6 +66,8 @@ class EncoderSpec:
     md5: str | None = None
     shipped: Path | None = None
     packaged: PackagedWeights | None = None
+    last_frozen_layer: str | None = None
+    origin: str = ""
 
 
 ENCODERS = {
@@ -73,6 +78,8 @@ ENCODERS = {
         regions_layers=("block5_pool", "block5_conv3"),
         url=f"{_RELEASE}/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5",
         md5="64373286793e3c8b2b4e3219cbf3544b",
+        last_frozen_layer="block4_pool",
+        origin="VGG16 by K. Simonyan and A. Zisserman, CC BY 4.0",
     ),
     "mobilenet_v2": EncoderSpec(
         build=lambda: keras.applications.MobileNetV2(weights=None),
@@ -80,6 +87,8 @@ ENCODERS = {
         pooled_layer=None,
         regions_layers=("out_relu",),
         url=f"{_RELEASE}/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5",
+        last_frozen_layer="block_12_add",
+        origin="MobileNetV2 by M. Sandler et al., Apache-2.0",
     ),
     "efficientnet_lite2": EncoderSpec(
         build=efficientnet_lite.build_network,
@@ -93,6 +102,8 @@ ENCODERS = {
             file="models/efficientnet-lite2-9656183e.pth",
             load=efficientnet_lite.load_torch_weights,
         ),
+        last_frozen_layer="block_14_add",
+        origin="EfficientNet-Lite2 by M. Tan and Q. Le, Apache-2.0",
     ),
     "compact": EncoderSpec(
         build=compact.build_network,
@@ -101,6 +112,7 @@ ENCODERS = {
         regions_layers=(compact.GRID_LAYER,),
         image_size=config.CompactConfig.image_size,
         shipped=config.SHIPPED_DIR / "compact" / compact.WEIGHTS_FILE,
+        last_frozen_layer="stage0_block1_add",
     ),
 }
 

@@ -103,6 +103,14 @@ def best_epoch(history: Sequence[dict[str, float]]) -> dict[str, float]:
     return max(history, key=lambda row: row[MONITOR])
 
 
+def restart_dropout(decoder: CaptionDecoder, seed: int, epoch: int) -> None:
+    """Starts dropout anew, since Keras does not save where it stands: a resumed run drops the same units."""
+    random = np.random.default_rng([seed, epoch])
+    for layer in decoder.layers:
+        if isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
+            layer.seed_generator.state.assign([random.integers(2**31), 0])
+
+
 class _Run:
     """The files of one training run."""
 
@@ -191,11 +199,7 @@ class _Checkpoints(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._started = time.monotonic()
-        # Keras does not save where dropout stands, so each epoch starts it anew: a resumed run drops the same units.
-        random = np.random.default_rng([self._seed, epoch])
-        for layer in self.model.layers:
-            if isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
-                layer.seed_generator.state.assign([random.integers(2**31), 0])
+        restart_dropout(self.model, self._seed, epoch)
 
     def on_epoch_end(self, epoch, logs=None):
         row = {"epoch": epoch + 1} | {name: float(value) for name, value in logs.items()}

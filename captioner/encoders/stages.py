@@ -1,0 +1,97 @@
+"""An encoder in two parts: a stem that stays as it is, whose maps are computed once, and stages that can learn.
+
+Legend: `B` batch, `S` side of the photo in pixels, `H` side of the stem's grid, `C` its channels, `M = H * H` cells.
+"""
+
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import tensorflow as tf
+
+from captioner.encoders import specs
+from captioner.encoders.encoder import Encoder
+
+
+class Stem:
+    """The stages of an encoder that stay frozen, in the place of an encoder for `extract_features`.
+
+    Its `regions` are the cells of its map, `pooled` is their mean.
+    """
+
+    # Each view of a photo has a row of its own.
+    mirrored = False
+
+    def __init__(self, encoder: Encoder, layer: str):
+        grid = encoder.model.get_layer(layer).output  # (B, H, H, C)
+        self.name, self.regions_layer, self.fingerprint = encoder.name, layer, encoder.fingerprint
+        self.image_size = encoder.image_size
+        self.map_shape = tuple(grid.shape[1:])
+        self.num_regions, self.region_size = grid.shape[1] * grid.shape[2], grid.shape[3]
+        self.pooled_size = self.region_size
+        network, preprocess = keras.Model(encoder.model.input, grid), specs.ENCODERS[encoder.name].preprocess
+        side = encoder.image_size
+        self._compiled = tf.function(
+            lambda photos: network(preprocess(tf.cast(photos, "float32")), training=False),
+            input_signature=[tf.TensorSpec((None, side, side, 3), tf.uint8)],
+        )
+
+    def encode(self, photos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns `pooled` `(B, C)` and `regions` `(B, M, C)`, float32, of RGB photos, uint8 `(B, S, S, 3)`."""
+        grid = self._compiled(photos).numpy().reshape(len(photos), self.num_regions, self.region_size)
+        return grid.mean(axis=1), grid
+
+
+def split_encoder(encoder: Encoder, layer: str | None = None) -> tuple[Stem, keras.Model]:
+    """Splits an encoder behind a layer.
+
+    Args:
+        encoder: The encoder. It shares its weights with both parts.
+        layer: The last layer of the stem, by default that of the encoder's spec.
+
+    Returns:
+        The stem, and a model of the other stages from its maps `(B, H, H, C)` to `pooled` `(B, P)` and `regions`
+        `(B, R, D)`.
+
+    Raises:
+        ValueError: If the encoder has no such layer.
+    """
+    layer = layer or specs.ENCODERS[encoder.name].last_frozen_layer
+    if layer not in [known.name for known in encoder.model.layers]:
+        raise ValueError(f"The encoder {encoder.name} cannot be split behind a layer it has not. Received: {layer!r}")
+    stages = keras.Model(encoder.model.get_layer(layer).output, encoder.model.output, trainable=False)
+    return Stem(encoder, layer), stages
+
+
+def find_kernels(network: keras.Model) -> dict[str, keras.Variable]:
+    """Returns layer name -> kernel of each convolution: what learns when an encoder is fine-tuned."""
+    convolutions = [layer for layer in network.layers if not isinstance(layer, keras.layers.Dense)]
+    # Norms have vectors alone; the compact encoder keeps its kernels as matrices.
+    return {layer.name: weight for layer in convolutions for weight in layer.weights if len(weight.shape) > 1}
+
+
+def save_kernels(encoder: Encoder, path: str | Path) -> None:
+    """Writes the kernels that were changed, float16, so that the rest can come from where it always comes from."""
+    kernels = find_kernels(encoder.model)
+    with h5py.File(path, "w") as file:
+        for layer in encoder.changed_layers:
+            file[layer] = kernels[layer].numpy().astype(np.float16)
+
+
+def load_kernels(encoder: Encoder, path: str | Path) -> None:
+    """Gives an encoder the kernels that `save_kernels` wrote.
+
+    Raises:
+        ValueError: If the file is damaged or of another network.
+    """
+    kernels = find_kernels(encoder.model)
+    try:
+        with h5py.File(path) as file:
+            for layer, values in file.items():
+                kernels[layer].assign(values[()].astype(np.float32))
+            encoder.adopt_changes(tuple(file))
+    # What h5py and Keras raise on files that are cut short or of other shapes.
+    except (OSError, KeyError, ValueError, AttributeError) as error:
+        reason = str(error).splitlines()[0][:120]
+        raise ValueError(f"{path} does not hold fine-tuned weights of {encoder.name}. Received: {reason}") from None

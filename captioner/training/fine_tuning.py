@@ -1,0 +1,313 @@
+"""Fine-tuning: the last stages of an encoder learn on together with the decoder.
+
+What limits captions is what the encoder tells apart, and it was trained to tell 1,000 classes apart, not who wears what
+and does what. So its last stages learn from the captions, at a small rate, from maps of the stages before them that
+were computed once: of each train photo, of its mirror image and of crops, one of them drawn anew each time. Of the
+encoder only the kernels of convolutions learn; batch normalisation stays as ImageNet left it. One pass of a photo
+through the stages serves all of its captions, which are read in two batches, the shorter and the longer half.
+
+Captions are written by a running average of all weights. Validation decides which epoch is kept, the start included.
+A run is a folder: `run.json` (what is trained on what), `history.csv`, `state.npz` (the newest whole epoch) and
+`best.npz`. Killed at any moment, the same call goes on after the last whole epoch.
+
+Legend: `B` photos, `N` captions, `T` words, `M` cells of a map, `C` its channels, `P` pooled size, `R` regions,
+`D` region depth.
+"""
+
+import csv
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from captioner import config, float16
+from captioner.data import datasets
+from captioner.data.drawings import dataset as drawings
+from captioner.decoder import losses
+from captioner.decoder.batches import NUM_PARTS, PhotoBatches
+from captioner.encoders import crops, features, stages
+from captioner.encoders.encoder import turn_back
+from captioner.encoders.features import FeatureStore
+from captioner.inference import Captioner
+from captioner.scoring import evaluation
+from captioner.training import teacher_forcing
+
+
+def fine_tune_captioner(
+    captioner: Captioner,
+    dataset: datasets.CaptionDataset,
+    run_dir: str | Path,
+    *,
+    settings: config.FineTuningConfig | None = None,
+    progress: bool = True,
+) -> list[dict[str, float]]:
+    """Trains a captioner's decoder and the last stages of its encoder together, or goes on with the run in `run_dir`.
+
+    Args:
+        captioner: A trained captioner with its encoder. It ends with the best weights of both; features that were
+            extracted before are then those of another encoder.
+        dataset: The data set, read with `train` and `validation`.
+        run_dir: Folder of the run.
+        settings: How to train.
+        progress: Whether to show progress bars.
+
+    Returns:
+        A row for the captioner as it came and for each epoch: `epoch` (from 0), mean `loss` for each word (`None` at
+        0), the scores under `val_<name>`, and `seconds`.
+
+    Raises:
+        ValueError: If `run_dir` holds the run of something else, or the encoder has no stages that can learn.
+    """
+    settings = settings or config.FineTuningConfig()
+    stem, tail = stages.split_encoder(captioner.encoder)
+    run = _Run(Path(run_dir), _describe(captioner, dataset, settings))
+    maps = _extract_maps(stem, dataset, settings, progress)
+    references = {
+        split: {i: texts for i, texts in dataset.references_of(split).items() if i not in maps[split].failed}
+        for split in ("train", "validation")
+    }
+    mirror_images = maps["validation views"] if captioner.encoder.mirrored else None
+    encoded = _Encoded(tail, stem.map_shape, maps["validation"], mirror_images)
+    score = evaluation.validation_scorer(captioner, encoded, references["validation"])
+    trainer = _Trainer(captioner, tail, stem.map_shape, settings)
+    batches = PhotoBatches(references["train"], captioner.vocabulary, maps["train"], maps["train views"], settings)
+    run.train(trainer, batches, lambda: score(captioner.decoder), settings, progress)
+    _keep_best(run, trainer, captioner, tail)
+    return run.history
+
+
+def _keep_best(run: "_Run", trainer: "_Trainer", captioner: Captioner, tail: keras.Model) -> None:
+    """Leaves the captioner with the weights of the best epoch, as they will be saved."""
+    trainer.set_weights(run.load_best())
+    if teacher_forcing.best_epoch(run.history)["epoch"]:
+        kernels = stages.find_kernels(tail)
+        for kernel in kernels.values():
+            kernel.assign(kernel.numpy().astype(np.float16).astype(np.float32))
+        captioner.encoder.adopt_changes(tuple(kernels))
+    float16.round_kernels(captioner.decoder)
+
+
+def _describe(captioner: Captioner, dataset: datasets.CaptionDataset, settings: config.FineTuningConfig) -> dict:
+    """Returns what decides the result of a run."""
+    sums = [float(np.sum(weight, dtype=np.float64)) for weight in captioner.decoder.get_weights()]
+    return {
+        "settings": dataclasses.asdict(settings),
+        "encoder": captioner.encoder.fingerprint,
+        "mirrored": captioner.encoder.mirrored,
+        "decoder": " ".join(f"{value:.9g}" for value in sums),
+        "data": dataset.name,
+        "captions": len(dataset.captions("train")),
+        "decoding": dataclasses.asdict(captioner.settings),
+    }
+
+
+def _extract_maps(
+    stem: stages.Stem, dataset: datasets.CaptionDataset, settings: config.FineTuningConfig, progress: bool
+) -> dict[str, FeatureStore | None]:
+    """Encodes the photos of train and validation, and further views of them."""
+    maps = {}
+    for split, num_crops in (("train", settings.num_crops), ("validation", 0)):
+        maps[split] = features.extract_features(stem, dataset.photo_paths(split), progress=progress)
+        maps[f"{split} views"] = crops.extract_views(
+            stem, dataset, split, num_crops=num_crops, min_crop=settings.min_crop, progress=progress
+        )
+    # The captions of drawings say what is left and right, large and small.
+    return maps | ({"train views": None} if drawings.is_drawn(dataset.folder) else {})
+
+
+class _Encoded:
+    """Features of validation photos as the encoder gives them now, in the place of a feature store."""
+
+    def __init__(self, tail: keras.Model, map_shape, maps: FeatureStore, mirrored: FeatureStore | None):
+        self._maps, self._mirrored, self._shape = maps, mirrored, map_shape
+        self._compiled = tf.function(
+            lambda grid: tail(tf.cast(grid, "float32"), training=False),
+            input_signature=[tf.TensorSpec((None, *map_shape), tf.float16)],
+        )
+
+    def rows(self, image_ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Returns `pooled` `(B, P)` and `regions` `(B, R, D)`, means over photo and mirror image where there are."""
+        pooled, regions = self._encode(self._maps, image_ids)
+        if self._mirrored is not None:
+            # The first view of a photo is its mirror image.
+            views = self._encode(self._mirrored, [crops.name_crop(image_id, 0) for image_id in image_ids])
+            pooled, regions = (pooled + views[0]) / 2, (regions + turn_back(views[1])) / 2
+        return pooled, regions
+
+    def _encode(self, maps: FeatureStore, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        views = self._compiled(maps.rows(ids)[1].reshape(-1, *self._shape))
+        return views["pooled"].numpy(), views["regions"].numpy()
+
+
+class _Trainer:
+    """What one run needs at hand: compiled step, optimizers, running averages."""
+
+    def __init__(self, captioner: Captioner, tail: keras.Model, map_shape, settings: config.FineTuningConfig):
+        self._decoder, self._tail, self._settings = captioner.decoder, tail, settings
+        self._groups = [captioner.decoder.trainable_variables, list(stages.find_kernels(tail).values())]
+        self._variables = [variable for group in self._groups for variable in group]
+        self._peaks = (settings.learning_rate, settings.encoder_learning_rate)
+        decay = (settings.weight_decay, 0.0)
+        self._optimizers = [
+            keras.optimizers.AdamW(peak, weight_decay=share, global_clipnorm=settings.clip_norm)
+            for peak, share in zip(self._peaks, decay, strict=True)
+        ]
+        for optimizer, group in zip(self._optimizers, self._groups, strict=True):
+            optimizer.exclude_from_weight_decay(var_names=["bias"])
+            optimizer.build(group)
+        self._averages = [keras.Variable(variable.numpy(), trainable=False) for variable in self._variables]
+        ids = tf.TensorSpec((None, None), tf.int32)
+        part = (tf.TensorSpec((None,), tf.int32), ids, ids)
+        maps = tf.TensorSpec((None, *map_shape), tf.float16)
+        self._map_shape = map_shape
+        self._step = tf.function(self._traced_step, input_signature=[maps, [part] * NUM_PARTS, tf.TensorSpec(())])
+
+    def train_epoch(self, number: int, batches: PhotoBatches, progress: bool) -> float:
+        """Trains for epoch `number`, from 1, and returns the mean loss for each word."""
+        settings, per_epoch = self._settings, batches.num_batches
+        teacher_forcing.restart_dropout(self._decoder, settings.seed, number)
+        found = []
+        bar = tqdm.tqdm(batches.epoch(number), f"epoch {number}", per_epoch, unit="step", disable=not progress)
+        for place, (maps, parts) in enumerate(bar):
+            step = (number - 1) * per_epoch + place
+            share = settings.learning_rate_share(step, settings.epochs * per_epoch)
+            for optimizer, peak in zip(self._optimizers, self._peaks, strict=True):
+                optimizer.learning_rate.assign(peak * share)
+            # At first the average would be of weights that were hardly trained.
+            momentum = min(settings.averaging, (step + 1) / (step + 10))
+            found.append(self._step(maps.reshape(-1, *self._map_shape), parts, np.float32(momentum)))
+        return float(np.mean([loss.numpy() for loss in found]))
+
+    def _traced_step(self, maps, parts, momentum):
+        watched = [variable.value for variable in self._variables]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(watched)
+            loss = self._measure_loss(tf.cast(maps, "float32"), parts)
+        gradients = tape.gradient(loss, watched)
+        count = len(self._groups[0])
+        parts_of_gradients = gradients[:count], gradients[count:]
+        for optimizer, group, share in zip(self._optimizers, self._groups, parts_of_gradients, strict=True):
+            optimizer.apply_gradients(zip(share, group, strict=True))
+        for average, variable in zip(self._averages, self._variables, strict=True):
+            average.assign(momentum * average + (1 - momentum) * variable)
+        return loss
+
+    def _measure_loss(self, maps, parts):
+        """Returns the mean cross-entropy for each word of the captions of photos, a scalar."""
+        views = self._tail(maps, training=False)
+        states, memory, keys = self._decoder.start(views["pooled"], views["regions"], training=True)
+        total = count = 0.0
+        for rows, input_ids, target_ids in parts:
+            started = tf.nest.map_structure(lambda array, rows=rows: tf.gather(array, rows), (states, memory, keys))
+            logits, _ = self._decoder.read(input_ids, *started, training=True)  # (N, T, V)
+            word_losses, counted = losses.word_cross_entropy(target_ids, logits)
+            total, count = total + tf.reduce_sum(word_losses), count + tf.reduce_sum(counted)
+        return total / count
+
+    def swap_averages(self) -> None:
+        """Exchanges weights and their running averages, to write captions with these, or to train on."""
+        for average, variable in zip(self._averages, self._variables, strict=True):
+            value = average.numpy()
+            average.assign(variable.numpy())
+            variable.assign(value)
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Returns what captions are written by."""
+        return [variable.numpy() for variable in self._variables]
+
+    def set_weights(self, weights: Sequence[np.ndarray]) -> None:
+        """Takes what `get_weights` gave."""
+        for variable, value in zip(self._variables, weights, strict=True):
+            variable.assign(value)
+
+    def get_state(self) -> list[np.ndarray]:
+        """Returns all that training goes on from."""
+        return [variable.numpy() for variable in self._all_variables()]
+
+    def set_state(self, state: Sequence[np.ndarray]) -> None:
+        """Takes what `get_state` gave."""
+        for variable, value in zip(self._all_variables(), state, strict=True):
+            variable.assign(value)
+
+    def _all_variables(self):
+        return self._variables + self._averages + [v for optimizer in self._optimizers for v in optimizer.variables]
+
+
+class _Run:
+    """The files of one run."""
+
+    def __init__(self, folder: Path, description: dict):
+        self.history: list[dict[str, float]] = []
+        self._files = {name: folder / name for name in ("run.json", "history.csv", "state.npz", "best.npz")}
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(description, indent=2, sort_keys=True)
+        if not self._files["run.json"].is_file():
+            self._files["run.json"].write_text(text + "\n", encoding="utf-8")
+        elif self._files["run.json"].read_text(encoding="utf-8").strip() != text:
+            raise ValueError(f"{folder} holds another training run. Delete that folder or name another one.")
+
+    def train(
+        self,
+        trainer: _Trainer,
+        batches: PhotoBatches,
+        score: Callable[[], dict[str, float]],
+        settings: config.FineTuningConfig,
+        progress: bool,
+    ) -> None:
+        """Trains to the last epoch, or until `patience` epochs in a row brought nothing better."""
+        self._restore(trainer)
+        while len(self.history) <= settings.epochs and not self._should_stop(settings.patience):
+            started, number = time.monotonic(), len(self.history)
+            loss = trainer.train_epoch(number, batches, progress) if number else None
+            trainer.swap_averages()
+            scores = {f"val_{name}": float(value) for name, value in score().items()}
+            self.history.append({"epoch": number, "loss": loss} | scores | {"seconds": time.monotonic() - started})
+            if teacher_forcing.best_epoch(self.history) is self.history[-1]:
+                self._save_arrays("best.npz", trainer.get_weights())
+            trainer.swap_averages()
+            self._save_history()
+            # Last: an epoch without it never happened.
+            self._save_arrays("state.npz", trainer.get_state())
+
+    def load_best(self) -> list[np.ndarray]:
+        """Returns the weights of the best epoch."""
+        *weights, _ = self._load_arrays("best.npz")
+        return weights
+
+    def _restore(self, trainer: _Trainer) -> None:
+        if not self._files["state.npz"].is_file():
+            return
+        *state, done = self._load_arrays("state.npz")
+        with open(self._files["history.csv"], newline="", encoding="utf-8") as lines:
+            rows = list(csv.DictReader(lines))[: int(done)]
+        self.history = [{name: float(value) if value else None for name, value in row.items()} for row in rows]
+        trainer.set_state(state)
+
+    def _should_stop(self, patience: int) -> bool:
+        best = teacher_forcing.best_epoch(self.history)["epoch"] if self.history else 0
+        return len(self.history) - 1 - best >= patience
+
+    def _save_history(self) -> None:
+        temporary = self._files["history.csv"].with_suffix(".tmp")
+        with open(temporary, "w", newline="", encoding="utf-8") as lines:
+            writer = csv.DictWriter(lines, fieldnames=list(self.history[0]))
+            writer.writeheader()
+            writer.writerows(self.history)
+        os.replace(temporary, self._files["history.csv"])
+
+    def _save_arrays(self, name: str, arrays: Sequence[np.ndarray]) -> None:
+        # The suffix stays last, else numpy adds its own.
+        temporary = self._files[name].with_name(f"tmp-{name}")
+        np.savez(temporary, *arrays, np.array(len(self.history)))
+        os.replace(temporary, self._files[name])
+
+    def _load_arrays(self, name: str) -> list[np.ndarray]:
+        with np.load(self._files[name]) as file:
+            return [file[key] for key in file.files]
