@@ -51,9 +51,10 @@ def _describe_encoder(encoder: Encoder) -> str:
     frozen = "its last stages trained with the decoder" if encoder.changed_layers else "frozen"
     text = f"Encoder: `{encoder.name}`, {frozen}, regions from its layer `{encoder.regions_layer}`."
     text += " Features are means over the photo and its mirror image." if encoder.mirrored else ""
-    origin = specs.ENCODERS[encoder.name].origin
-    if encoder.changed_layers and origin:
-        text += f"\n  `fine_tuned.h5` holds what was changed of it. It is {origin}."
+    if encoder.changed_layers:
+        text += "\n  `fine_tuned.h5` holds what was changed of it."
+        origin = specs.ENCODERS[encoder.name].origin
+        text += f" It is {origin}." if origin else ""
     description = encoder.weights_file and encoder.weights_file.with_name(config.ENCODER_FILE)
     if not encoder.is_ours or not description or not description.is_file():
         return text
