@@ -30,7 +30,7 @@ def write_card(captioner: Captioner, name: str, metrics: dict) -> str:
         name=name,
         encoder=_describe_encoder(captioner.encoder),
         data=metrics.get("data", "its data set"),
-        training=_describe_training(metrics.get("refinement") or []),
+        training=_describe_training(metrics.get("refinement") or [], bool(captioner.encoder.changed_layers)),
         words=len(captioner.vocabulary),
         parameters=captioner.decoder.count_params() / 1e6,
         beams=captioner.settings.num_beams,
@@ -40,11 +40,12 @@ def write_card(captioner: Captioner, name: str, metrics: dict) -> str:
     )
 
 
-def _describe_training(refinement: list[dict]) -> str:
+def _describe_training(refinement: list[dict], is_tuned: bool) -> str:
     """Returns how a decoder was trained: `refinement` has a row for each round, of which 0 is before the first."""
+    text = "by likelihood, at first alone, then with the last stages of its encoder" if is_tuned else "by likelihood"
     if not refinement or not max(refinement, key=lambda row: row["val_cider_d"])["round"]:
-        return "by likelihood"
-    return "by likelihood and then by the CIDEr-D of its own captions"
+        return text
+    return f"{text} and then by the CIDEr-D of its own captions"
 
 
 def _describe_encoder(encoder: Encoder) -> str:

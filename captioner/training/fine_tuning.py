@@ -32,7 +32,7 @@ from captioner.data import datasets
 from captioner.data.drawings import dataset as drawings
 from captioner.decoder import losses
 from captioner.decoder.batches import NUM_PARTS, PhotoBatches
-from captioner.encoders import crops, features, stages
+from captioner.encoders import crops, features, specs, stages
 from captioner.encoders.encoder import turn_back
 from captioner.encoders.features import FeatureStore
 from captioner.inference import Captioner
@@ -60,12 +60,15 @@ def fine_tune_captioner(
 
     Returns:
         A row for the captioner as it came and for each epoch: `epoch` (from 0), mean `loss` for each word (`None` at
-        0), the scores under `val_<name>`, and `seconds`.
+        0), the scores under `val_<name>`, and `seconds`. None where the settings ask for no epochs, or nothing of the
+        encoder can learn.
 
     Raises:
-        ValueError: If `run_dir` holds the run of something else, or the encoder has no stages that can learn.
+        ValueError: If `run_dir` holds the run of something else.
     """
     settings = settings or config.FineTuningConfig()
+    if not settings.epochs or not specs.ENCODERS[captioner.encoder.name].last_frozen_layer:
+        return []
     stem, tail = stages.split_encoder(captioner.encoder)
     run = _Run(Path(run_dir), _describe(captioner, dataset, settings))
     maps = _extract_maps(stem, dataset, settings, progress)

@@ -16,7 +16,7 @@ from captioner.encoders import crops, features, weights
 from captioner.encoders.encoder import Encoder, load_encoder
 from captioner.inference import Captioner
 from captioner.scoring import calibration, evaluation
-from captioner.training import self_critical, teacher_forcing
+from captioner.training import fine_tuning, self_critical, teacher_forcing
 
 
 def train_captioner(
@@ -28,6 +28,7 @@ def train_captioner(
     mirrored: bool = config.MIRRORED,
     decoder_choices: Mapping | None = None,
     training_choices: Mapping | None = None,
+    fine_tuning_settings: config.FineTuningConfig | None = None,
 ) -> Path:
     """Trains a captioner and saves it with its validation scores. The test split is not read.
 
@@ -38,6 +39,8 @@ def train_captioner(
         encoder_weights, mirrored: As for `captioner.encoders.encoder.load_encoder`.
         decoder_choices: Shape of the decoder, as for `captioner.config.suggest_decoder`.
         training_choices: How to train, as for `captioner.config.suggest_training`.
+        fine_tuning_settings: How the encoder's last stages learn on with the decoder. Self-critical training follows
+            where none do: after fine-tuning it has not paid.
 
     Returns:
         The folder of the captioner. The run's checkpoints stay in `data/runs/<name>`.
@@ -58,10 +61,17 @@ def train_captioner(
     captioner = build_captioner(encoder, vocabulary, name=name, settings=decoder_settings)
     run_dir = config.RUNS_DIR / captioner.name
     history = fit_captioner(captioner, dataset, stores, run_dir, settings=settings, crops=cropped)
-    refinement = config.SelfCriticalConfig(seed=settings.seed)
-    refined = refine_captioner(captioner, dataset, stores, run_dir, settings=refinement, crops=cropped)
+    tuning = fine_tuning_settings or config.FineTuningConfig(seed=settings.seed)
+    tuned = fine_tuning.fine_tune_captioner(captioner, dataset, run_dir / "fine_tuning", settings=tuning)
+    refined = []
+    if captioner.encoder.changed_layers:
+        stores["validation"] = features.extract_features(captioner.encoder, dataset.photo_paths("validation"))
+    else:
+        refinement = config.SelfCriticalConfig(seed=settings.seed)
+        refined = refine_captioner(captioner, dataset, stores, run_dir, settings=refinement, crops=cropped)
     report = evaluation.evaluate_captioner(captioner, dataset, stores["validation"], "validation")
     report |= {"seed": settings.seed, "best_epoch": teacher_forcing.best_epoch(history)["epoch"], "refinement": refined}
+    report["fine_tuning"] = tuned
     report["calibration"] = calibration.calibrate_captioner(captioner, dataset, stores["validation"])
     print(calibration.describe_report(report["calibration"]))
     return saving.save_captioner(captioner, config.ARTIFACTS_DIR / captioner.name, report)

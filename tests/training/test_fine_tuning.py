@@ -152,10 +152,19 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(staged, dataset, tmp_
 
 
 def test_another_run_is_never_gone_on_with(staged, dataset, tmp_path, monkeypatch):
-    set_scores(monkeypatch, 1.0)
-    tune(make_captioner(dataset), dataset, tmp_path / "run", epochs=0)
+    set_scores(monkeypatch, 1.0, 2.0)
+    tune(make_captioner(dataset), dataset, tmp_path / "run", epochs=1)
     with pytest.raises(ValueError, match="holds another training run"):
-        tune(make_captioner(dataset), dataset, tmp_path / "run", epochs=0, seed=1)
+        tune(make_captioner(dataset), dataset, tmp_path / "run", epochs=1, seed=1)
+
+
+def test_nothing_is_done_where_nothing_is_asked_for_or_can_learn(staged, dataset, tmp_path, monkeypatch):
+    captioner = make_captioner(dataset)
+    assert tune(captioner, dataset, tmp_path / "run", epochs=0) == []
+    spec = dataclasses.replace(specs.ENCODERS[staged], last_frozen_layer=None)
+    monkeypatch.setitem(specs.ENCODERS, staged, spec)
+    assert tune(captioner, dataset, tmp_path / "run") == []
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
