@@ -1,4 +1,4 @@
-"""Keeps results and prints the README's table of them, or writes it there.
+"""Keeps results and prints the README's tables of them, or writes them there.
 
     python -m benchmarks.results_table [--keep artifacts/NAME] [--write]
 
@@ -14,6 +14,14 @@ from captioner.artifacts import results
 
 README = config.PROJECT_DIR / "README.md"
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+CLAIMS_BEGIN, CLAIMS_END = "<!-- claims: begin -->", "<!-- claims: end -->"
+CLAIMS = {
+    "colors": "colours no reference names",
+    "numbers": "numbers no reference gives",
+    "women_called_male": "women or girls called male",
+    "men_called_female": "men or boys called female",
+    "named_twice": "one thing named twice",
+}
 SCORES = {
     "bleu_1": "BLEU-1",
     "bleu_2": "BLEU-2",
@@ -52,16 +60,42 @@ def build_table(reports: dict[str, dict], published: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def replace_table(readme: str, table: str) -> str:
-    """Returns the README with the part between its markers replaced.
+def build_claims_table(reports: dict[str, dict]) -> str:
+    """Returns a Markdown table of what captions claim and no reference says, of results that were asked, and of people.
+
+    Args:
+        reports: As for `build_table`.
+    """
+    asked = {name: report["claims"] for name, report in reports.items() if "claims" in report}
+    for report in reports.values():
+        if "claims" in report.get("controls", {}).get("human", {}):
+            asked |= {"people": report["controls"]["human"]["claims"]}
+    if not asked:
+        return "No result that is kept was asked what its captions claim."
+    lines = ["| on validation, in percent | " + " | ".join(asked) + " |", "|---" * (len(asked) + 1) + "|"]
+    for key, label in CLAIMS.items():
+        shares = [claims[key]["percent"] for claims in asked.values()]
+        lines.append(f"| {label} | " + " | ".join("-" if s is None else f"{s:.1f}" for s in shares) + " |")
+    return "\n".join([*lines, _overused_row(asked)])
+
+
+def _overused_row(asked: dict[str, dict]) -> str:
+    """Returns the most over-used word of each, with its share of the captions and of the references."""
+    words = [claims["overused"][0] for claims in asked.values()]
+    cells = [f"{row['word']} {row['captions']:.0f} ({row['references']:.0f})" for row in words]
+    return "| the most over-used word, in brackets its share of the references | " + " | ".join(cells) + " |"
+
+
+def replace_table(readme: str, table: str, begin: str = BEGIN, end: str = END) -> str:
+    """Returns the README with the part between two markers replaced.
 
     Raises:
         ValueError: If the markers are missing.
     """
-    if BEGIN not in readme or END not in readme:
-        raise ValueError(f"README.md must hold the lines {BEGIN!r} and {END!r}.")
-    before, rest = readme.split(BEGIN, 1)
-    return f"{before}{BEGIN}\n{table}\n{END}{rest.split(END, 1)[1]}"
+    if begin not in readme or end not in readme:
+        raise ValueError(f"README.md must hold the lines {begin!r} and {end!r}.")
+    before, rest = readme.split(begin, 1)
+    return f"{before}{begin}\n{table}\n{end}{rest.split(end, 1)[1]}"
 
 
 def _row(label: str, split: str, scores: dict) -> str:
@@ -76,11 +110,13 @@ def main() -> None:
     options = parser.parse_args()
     if options.keep:
         print(f"Kept {results.keep_result(options.keep).name}.")
-    table = build_table(results.read_results(), results.read_published())
+    reports = results.read_results()
+    table, claims = build_table(reports, results.read_published()), build_claims_table(reports)
     if options.write:
-        README.write_text(replace_table(README.read_text(encoding="utf-8"), table), encoding="utf-8")
+        readme = replace_table(README.read_text(encoding="utf-8"), table)
+        README.write_text(replace_table(readme, claims, CLAIMS_BEGIN, CLAIMS_END), encoding="utf-8")
     else:
-        print(table)
+        print(f"{table}\n\n{claims}")
 
 
 if __name__ == "__main__":

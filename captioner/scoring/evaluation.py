@@ -18,7 +18,7 @@ from captioner.decoder.losses import word_cross_entropy
 from captioner.decoder.network import CaptionDecoder
 from captioner.encoders.features import FeatureStore
 from captioner.inference import Captioner
-from captioner.scoring import metrics
+from captioner.scoring import claims, metrics
 
 # The scores that make sense for controls too.
 HEADLINE = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "cider_d", "rouge_l")
@@ -45,7 +45,8 @@ def evaluate_captioner(
 
     Returns:
         A report for `json.dump`: what was measured on what (`split`, `num_photos`, `num_beams`, versions, ...), the
-        scores of `captioner.scoring.metrics.score_captions`, `perplexity`, and `captions` (image id -> caption).
+        scores of `captioner.scoring.metrics.score_captions`, `claims` of `captioner.scoring.claims.measure_claims`,
+        `perplexity`, and `captions` (image id -> caption).
     """
     image_ids = readable_photos(dataset, features, split)
     search = search or captioner.settings
@@ -61,6 +62,7 @@ def evaluate_captioner(
         "no_repeat": search.no_repeat,
         "unreadable_photos": len(dataset.image_ids(split)) - len(image_ids),
         **metrics.score_captions(captions, references, train_captions=train),
+        "claims": claims.measure_claims(captions, references),
         "perplexity": measure_perplexity(captioner, references, features),
         **describe_machine(),
         "captions": captions,
@@ -156,7 +158,8 @@ def score_controls(report: dict, dataset: CaptionDataset, *, seed: int = 0) -> d
 
     Returns:
         `shuffled` (the captioner's own captions, each given to another photo), `most_common` (the commonest train
-        caption for every photo) and `human` (each reference against the others), each with the headline scores.
+        caption for every photo) and `human` (each reference against the others), each with the headline scores;
+        `human` also with `claims`, of the first captions.
     """
     captions = report["captions"]
     references = {image_id: dataset.references[image_id] for image_id in captions}
@@ -166,7 +169,9 @@ def score_controls(report: dict, dataset: CaptionDataset, *, seed: int = 0) -> d
         "most_common": metrics.score_captions(dict.fromkeys(captions, common), references),
         "human": metrics.human_agreement(references),
     }
-    return {name: {key: scores[key] for key in HEADLINE if key in scores} for name, scores in controls.items()}
+    rows = {name: {key: scores[key] for key in HEADLINE if key in scores} for name, scores in controls.items()}
+    rows["human"]["claims"] = claims.measure_people(references)
+    return rows
 
 
 def describe_machine() -> dict:

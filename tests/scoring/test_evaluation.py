@@ -9,7 +9,7 @@ import pytest
 from captioner import config
 from captioner.data import datasets
 from captioner.encoders import features
-from captioner.scoring import evaluation, metrics
+from captioner.scoring import claims, evaluation, metrics
 
 DEMANDED = {
     "split", "num_photos", "bleu_1", "bleu_2", "bleu_3", "bleu_4", "cider_d", "rouge_l", "distinct_captions",
@@ -136,6 +136,7 @@ def test_the_validation_scorer_sees_the_decoder_as_it_is_now(build_captioner, da
 def test_controls_are_shuffled_captions_the_commonest_caption_and_people(report, dataset):
     controls = evaluation.score_controls(report, dataset)
     assert list(controls) == ["shuffled", "most_common", "human"]
+    assert controls["human"].pop("claims") == claims.measure_people({i: dataset.references[i] for i in report["captions"]})
     for scores in controls.values():
         assert tuple(scores) == evaluation.HEADLINE
     assert controls["human"]["cider_d"] > report["cider_d"]
