@@ -11,8 +11,11 @@ from captioner.artifacts import results
 
 def test_the_table_in_the_readme_is_the_one_that_the_result_files_give():
     readme = results_table.README.read_text(encoding="utf-8")
-    table = results_table.build_table(results.read_results(), results.read_published())
+    reports = results.read_results()
+    table = results_table.build_table(reports, results.read_published())
     assert results_table.replace_table(readme, table) == readme
+    claims = results_table.build_claims_table(reports)
+    assert results_table.replace_table(readme, claims, results_table.CLAIMS_BEGIN, results_table.CLAIMS_END) == readme
 
 
 def test_a_table_has_a_row_for_each_split_and_control_and_for_what_others_published():
@@ -27,6 +30,18 @@ def test_a_table_has_a_row_for_each_split_and_control_and_for_what_others_publis
     assert rows[2].startswith("| people, each caption against the other four | validation |")
     assert [row.split(" |")[0] for row in rows[3:5]] == ["| **lesser**, 3 beams"] * 2
     assert rows[5].startswith("| published: [others](https://example.org) | test | 12.3 |")
+
+
+def test_claims_stand_beside_those_of_people_where_captions_were_asked_for_them():
+    shares = dict.fromkeys(results_table.CLAIMS, {"percent": 12.34})
+    ours = shares | {"numbers": {"percent": None}, "overused": [{"word": "shirt", "captions": 31.9, "references": 4.4}]}
+    people = shares | {"overused": [{"word": "boy", "captions": 12.7, "references": 7.4}]}
+    asked = {"claims": ours, "controls": {"human": {"claims": people}}}
+    rows = results_table.build_claims_table({"toy": asked, "never asked": {"controls": {"human": {}}}}).splitlines()
+    assert rows[0] == "| on validation, in percent | toy | people |"
+    assert rows[2] == "| colours no reference names | 12.3 | 12.3 |"
+    assert rows[3] == "| numbers no reference gives | - | 12.3 |"
+    assert rows[-1].endswith("| shirt 32 (4) | boy 13 (7) |")
 
 
 def test_a_readme_without_markers_is_refused():

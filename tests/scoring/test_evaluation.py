@@ -136,7 +136,9 @@ def test_the_validation_scorer_sees_the_decoder_as_it_is_now(build_captioner, da
 def test_controls_are_shuffled_captions_the_commonest_caption_and_people(report, dataset):
     controls = evaluation.score_controls(report, dataset)
     assert list(controls) == ["shuffled", "most_common", "human"]
-    assert controls["human"].pop("claims") == claims.measure_people({i: dataset.references[i] for i in report["captions"]})
+    assert controls["human"].pop("claims") == claims.measure_people(
+        {i: dataset.references[i] for i in report["captions"]}
+    )
     for scores in controls.values():
         assert tuple(scores) == evaluation.HEADLINE
     assert controls["human"]["cider_d"] > report["cider_d"]
