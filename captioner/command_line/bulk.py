@@ -85,7 +85,7 @@ def _read_ahead(
 ) -> Iterator[tuple[Path, "np.ndarray | Exception"]]:
     """Yields each file with its pixels, uint8 `(S, S, 3)`, or its error, and has others read while it waits."""
     pool = concurrent.futures.ThreadPoolExecutor(decoders.NUM_PROCESSES)
-    waiting = collections.deque()
+    waiting: collections.deque[tuple[Path, concurrent.futures.Future]] = collections.deque()
     try:
         for path in paths:
             waiting.append((path, pool.submit(_read, path, image_size)))

@@ -114,7 +114,7 @@ class _Process:
 
     def __init__(self):
         self._is_late = False
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603  It runs this interpreter on this package, nothing that is given.
             # -P: modules in the folder where this happens to run are none of its business.
             [sys.executable, "-P", "-W", "ignore", "-c", _START, str(config.PROJECT_DIR)],
             stdin=subprocess.PIPE,

@@ -15,7 +15,7 @@ import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import pi_heif
@@ -50,7 +50,7 @@ _TRANSPOSED = {
 
 # Pillow's own limit of pixels, while ours is in its place for so many photos that are being read.
 _LIMIT_LOCK = threading.Lock()
-_LIMIT = {"readers": 0, "own": None}
+_LIMIT: dict[str, Any] = {"readers": 0, "own": None}
 
 
 # Raise this whenever the pixels that reach a network change: features made before must not be mixed with new ones.
@@ -171,7 +171,7 @@ def _open_source(source: object, name: str) -> BinaryIO:
         raise PhotoError(f"{name} must be a path, bytes, a Pillow image or an array. Received: {type(source).__name__}")
     try:
         if isinstance(source, bytes):
-            size, file = len(source), io.BytesIO(source)
+            size, file = len(source), cast(BinaryIO, io.BytesIO(source))
         else:
             status = os.stat(source)
             if not stat.S_ISREG(status.st_mode):

@@ -40,19 +40,21 @@ class PhotoViews:
         crop_share: float = config.TrainingConfig.crop_share,
     ):
         self._features, self._rows = features, features.row_numbers(image_ids)
-        self._crops, self._crop_share = crops, crop_share
-        self._crop_rows = None if crops is None else _find_crops(crops, image_ids)  # (photos, crops of a photo)
+        self._crop_share = crop_share
+        # Their rows are (photos, crops of a photo).
+        self._crops = None if crops is None else (crops, _find_crops(crops, image_ids))
 
     def take(self, indices: np.ndarray, random: np.random.Generator) -> dict[str, np.ndarray]:
         """Returns float16 `pooled` `(B, P)` and `regions` `(B, R, D)` of the photos at `indices` `(B,)`."""
         rows = self._rows[indices]
         views = {"pooled": self._features.pooled[rows], "regions": self._features.regions[rows]}
-        if self._crop_rows is not None:
+        if self._crops is not None:
+            crops, crop_rows = self._crops
             cropped = np.flatnonzero(random.random(len(indices)) < self._crop_share)
-            choices = self._crop_rows[indices[cropped]]  # (cropped, crops of a photo)
+            choices = crop_rows[indices[cropped]]  # (cropped, crops of a photo)
             rows = choices[np.arange(len(cropped)), random.integers(choices.shape[1], size=len(cropped))]
-            views["pooled"][cropped] = self._crops.pooled[rows]
-            views["regions"][cropped] = self._crops.regions[rows]
+            views["pooled"][cropped] = crops.pooled[rows]
+            views["regions"][cropped] = crops.regions[rows]
         return views
 
 

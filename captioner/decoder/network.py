@@ -145,8 +145,8 @@ class CaptionDecoder(keras.Model):
 
     def call_with_attention(self, inputs, training=False):
         """As `call`, and the attention scores `(B, T, S)`."""
-        started = self.start(inputs["pooled"], inputs["regions"], training=training)
-        return self.read(inputs["input_ids"], *started, training=training)
+        states, memory, keys = self.start(inputs["pooled"], inputs["regions"], training=training)
+        return self.read(inputs["input_ids"], states, memory, keys, training=training)
 
     def read(self, input_ids, states, memory, keys, training=False):
         """Reads whole captions of photos that `start` has read.

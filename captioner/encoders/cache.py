@@ -98,7 +98,7 @@ def _checksum(array: np.ndarray, index: dict, batch: int) -> int:
     image_ids = index["image_ids"][: index["num_done"]][start : start + index["batch_size"]]
     rows = array[start : start + len(image_ids)]
     readable = [image_id not in index["failed"] for image_id in image_ids]
-    return zlib.crc32(rows if all(readable) else rows[readable])
+    return zlib.crc32((rows if all(readable) else rows[readable]).data)
 
 
 def open_array(folder: Path, view: str, index: dict) -> np.memmap:

@@ -21,6 +21,7 @@ from captioner.encoders import cache
 
 if TYPE_CHECKING:
     from captioner.encoders.encoder import Encoder
+    from captioner.encoders.stages import Stem
 
 
 class FeatureStore:
@@ -62,7 +63,7 @@ class FeatureStore:
 
 
 def extract_features(
-    encoder: "Encoder",
+    encoder: "Encoder | Stem",
     photo_paths: Mapping[str, Path],
     folder: str | Path | None = None,
     *,

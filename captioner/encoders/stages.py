@@ -58,7 +58,7 @@ def split_encoder(encoder: Encoder, layer: str | None = None) -> tuple[Stem, ker
         ValueError: If the encoder has no such layer.
     """
     layer = layer or specs.ENCODERS[encoder.name].last_frozen_layer
-    if layer not in [known.name for known in encoder.model.layers]:
+    if layer is None or layer not in [known.name for known in encoder.model.layers]:
         raise ValueError(f"The encoder {encoder.name} cannot be split behind a layer it has not. Received: {layer!r}")
     stages = keras.Model(encoder.model.get_layer(layer).output, encoder.model.output, trainable=False)
     return Stem(encoder, layer), stages

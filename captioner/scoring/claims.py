@@ -9,7 +9,7 @@ only; no model, no TensorFlow.
 import collections
 import functools
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from pathlib import Path
 
 _LISTS = Path(__file__).with_name("claims.json")
@@ -76,7 +76,7 @@ def _find_claims(words: Sequence[str], claim_of: Mapping[str, str]) -> set[str]:
     return {claim_of[word] for word in words if word in claim_of}
 
 
-def _measure_gender(pairs, right: Collection[str], wrong: Collection[str]) -> dict:
+def _measure_gender(pairs, right: Set[str], wrong: Set[str]) -> dict:
     """Counts claims of gender where all references that name one name the `right` one, and those that are `wrong`."""
     claims = mistaken = 0
     for words, texts in pairs:
@@ -99,7 +99,7 @@ def _find_overused(pairs, common: Collection[str]) -> list[dict]:
     references = [text for _, texts in pairs for text in texts]
     ours, theirs = _count_captions(captions), _count_captions(references)
     shares = {
-        word: (_percent(ours[word], len(captions)), _percent(theirs[word], len(references)))
+        word: (100.0 * ours[word] / len(captions), 100.0 * theirs[word] / len(references))
         for word in ours
         if word not in common
     }

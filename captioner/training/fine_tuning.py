@@ -47,7 +47,7 @@ def fine_tune_captioner(
     *,
     settings: config.FineTuningConfig | None = None,
     progress: bool = True,
-) -> list[dict[str, float]]:
+) -> list[dict]:
     """Trains a captioner's decoder and the last stages of its encoder together, or goes on with the run in `run_dir`.
 
     Args:
@@ -72,6 +72,8 @@ def fine_tune_captioner(
     stem, tail = stages.split_encoder(captioner.encoder)
     run = _Run(Path(run_dir), _describe(captioner, dataset, settings))
     maps = _extract_maps(stem, dataset, settings, progress)
+    # The captions of drawings say what is left and right, large and small.
+    train_views = None if drawings.is_drawn(dataset.folder) else maps["train views"]
     references = {
         split: {i: texts for i, texts in dataset.references_of(split).items() if i not in maps[split].failed}
         for split in ("train", "validation")
@@ -80,7 +82,7 @@ def fine_tune_captioner(
     encoded = _Encoded(tail, stem.map_shape, maps["validation"], mirror_images)
     score = evaluation.validation_scorer(captioner, encoded, references["validation"])
     trainer = _Trainer(captioner, tail, stem.map_shape, settings)
-    batches = PhotoBatches(references["train"], captioner.vocabulary, maps["train"], maps["train views"], settings)
+    batches = PhotoBatches(references["train"], captioner.vocabulary, maps["train"], train_views, settings)
     run.train(trainer, batches, lambda: score(captioner.decoder), settings, progress)
     _keep_best(run, trainer, captioner, tail)
     return run.history
@@ -113,7 +115,7 @@ def _describe(captioner: Captioner, dataset: datasets.CaptionDataset, settings: 
 
 def _extract_maps(
     stem: stages.Stem, dataset: datasets.CaptionDataset, settings: config.FineTuningConfig, progress: bool
-) -> dict[str, FeatureStore | None]:
+) -> dict[str, FeatureStore]:
     """Encodes the photos of train and validation, and further views of them."""
     maps = {}
     for split, num_crops in (("train", settings.num_crops), ("validation", 0)):
@@ -121,8 +123,7 @@ def _extract_maps(
         maps[f"{split} views"] = crops.extract_views(
             stem, dataset, split, num_crops=num_crops, min_crop=settings.min_crop, progress=progress
         )
-    # The captions of drawings say what is left and right, large and small.
-    return maps | ({"train views": None} if drawings.is_drawn(dataset.folder) else {})
+    return maps
 
 
 class _Encoded:
@@ -208,8 +209,10 @@ class _Trainer:
         states, memory, keys = self._decoder.start(views["pooled"], views["regions"], training=True)
         total = count = 0.0
         for rows, input_ids, target_ids in parts:
+            # Of each caption what was started with its photo.
             started = tf.nest.map_structure(lambda array, rows=rows: tf.gather(array, rows), (states, memory, keys))
-            logits, _ = self._decoder.read(input_ids, *started, training=True)  # (N, T, V)
+            own_states, own_memory, own_keys = started
+            logits, _ = self._decoder.read(input_ids, own_states, own_memory, own_keys, training=True)  # (N, T, V)
             word_losses, counted = losses.word_cross_entropy(target_ids, logits)
             total, count = total + tf.reduce_sum(word_losses), count + tf.reduce_sum(counted)
         return total / count
@@ -247,7 +250,7 @@ class _Run:
     """The files of one run."""
 
     def __init__(self, folder: Path, description: dict):
-        self.history: list[dict[str, float]] = []
+        self.history: list[dict] = []
         self._files = {name: folder / name for name in ("run.json", "history.csv", "state.npz", "best.npz")}
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(description, indent=2, sort_keys=True)
