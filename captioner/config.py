@@ -9,6 +9,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 # An installed package carries within it the captioners that a clone has in `artifacts/`.
@@ -35,6 +36,16 @@ _FEW_CAPTIONS = 10_000
 # Whether encoders average what they see in a photo and in its mirror image. Two captioners that were trained without it
 # gained 1.2 and 1.4 CIDEr-D on validation from it, for twice the encoder's time.
 MIRRORED = True
+
+
+_Config = TypeVar("_Config")
+# What JSON holds of a field of this type.
+_JSON_KINDS: dict[object, Any] = {
+    int: int,
+    float: int | float,
+    float | None: int | float | None,
+    Sequence[int]: list,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,6 +177,10 @@ class DecodingConfig:
         for name, least in (("num_beams", 1), ("max_length", 1), ("length_penalty", 0), ("no_repeat", 0)):
             if not getattr(self, name) >= least:
                 raise ValueError(f"{name} must be at least {least}. Received: {name}={getattr(self, name)!r}")
+        # Beyond this a search takes all memory, or for ever.
+        for name, most in (("num_beams", 1000), ("max_length", 1000), ("length_penalty", 100), ("no_repeat", 1000)):
+            if getattr(self, name) > most:
+                raise ValueError(f"{name} must be at most {most}. Received: {name}={getattr(self, name)!r}")
 
 
 SURE, FAIRLY_SURE, GUESSING = LABELS = ("sure", "fairly sure", "guessing")
@@ -211,6 +226,14 @@ class CompactConfig:
                 "widths and depths need one entry for each grid. "
                 f"Received: widths={self.widths!r}, depths={self.depths!r}"
             )
+        sides, channels = (self.image_size, self.stem_size), (*self.widths, *self.depths)
+        if (
+            not all(type(number) is int and 0 < number <= 4096 for number in (*sides, *channels))
+            or len(self.widths) > 8
+        ):
+            raise ValueError(f"Sides, widths and depths must be whole numbers from 1 to 4096. Received: {self}")
+        if not 0 < self.bottleneck <= 1:
+            raise ValueError(f"bottleneck must lie in (0, 1]. Received: bottleneck={self.bottleneck!r}")
         stride = self.stem_size * 2 ** (len(self.widths) - 1)
         if self.image_size % stride:
             raise ValueError(
@@ -304,6 +327,22 @@ def suggest_training(num_captions: int, **chosen) -> TrainingConfig:
         # 69 % with these.
         suggested = {"batch_size": 16, "learning_rate": 2e-3, "epochs": 32, "patience": 16, "label_smoothing": 0.3}
     return TrainingConfig(**suggested | {name: value for name, value in chosen.items() if value is not None})
+
+
+def from_json(kind: type[_Config], values: object) -> _Config:
+    """Builds a configuration from what a JSON file holds of it: each field, of its own kind.
+
+    Raises:
+        ValueError: If a field is missing, unknown, of another kind or out of range.
+    """
+    fields = {field.name: _JSON_KINDS[field.type] for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if not isinstance(values, dict) or values.keys() != fields.keys():
+        raise ValueError(f"expected: {', '.join(fields)}")
+    for name, value in values.items():
+        # JSON's `true` is no number, though Python's is.
+        if not isinstance(value, fields[name]) or isinstance(value, bool):
+            raise ValueError(f"{name} is of another kind")
+    return kind(**values)
 
 
 def setting(name: str, default, kind=None):

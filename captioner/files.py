@@ -54,6 +54,11 @@ def read_json(path: str | Path, remedy: str = MAKE_CAPTIONER_ANEW) -> dict:
     return content
 
 
+def is_plain_name(name: str) -> bool:
+    """Says whether a name stands for something within a folder on every system, and not for a way out of it."""
+    return name not in ("", ".", "..") and not set(name) & set("/\\:") and name.isprintable()
+
+
 def digest_file(path: str | Path) -> str:
     """Returns the SHA-256 of a file, 64 hexadecimal digits."""
     with open(path, "rb") as file:

@@ -4,13 +4,15 @@ Kernels are rounded to float16 once, when their training has ended, so that what
 then holds in float16 whatever is the same in float16, and the rest in float32.
 """
 
-import os
+import tempfile
 import zipfile
 from pathlib import Path
 
 import h5py
 import keras
 import numpy as np
+
+from captioner import files
 
 _WEIGHTS_MEMBER = "model.weights.h5"
 
@@ -23,6 +25,24 @@ def round_kernels(model: keras.Model) -> None:
     for variable in model.weights:
         if len(variable.shape) > 1:
             variable.assign(variable.numpy().astype(np.float16).astype(np.float32))
+
+
+def check_finite(model: keras.Model, name: str) -> None:
+    """Checks that all weights of a model are numbers.
+
+    Args:
+        model: The model.
+        name: What to call it in the message.
+
+    Raises:
+        ValueError: If one is not; the message names the variable.
+    """
+    for variable in model.weights:
+        # One number for all: a sum is no number if one of its terms is none.
+        with np.errstate(invalid="ignore", over="ignore"):
+            total = np.sum(variable.numpy())
+        if not np.isfinite(total):
+            raise ValueError(f"{name} has weights that are no numbers, in {variable.path}: its training has failed.")
 
 
 def halve_weights(source: str | Path, target: str | Path) -> None:
@@ -42,19 +62,20 @@ def halve_weights(source: str | Path, target: str | Path) -> None:
 
 def halve_archive(path: str | Path) -> None:
     """Does to the weights within a `.keras` file what `halve_weights` does to a weights file."""
-    path = Path(path)
-    full, half, new = (path.with_name(f"{path.name}.{part}") for part in ("full.h5", "half.h5", "new"))
-    with zipfile.ZipFile(path) as old, zipfile.ZipFile(new, "w") as archive:
+    with (
+        files.replace_file(path) as new,
+        tempfile.TemporaryDirectory() as folder,
+        zipfile.ZipFile(path) as old,
+        zipfile.ZipFile(new, "w") as archive,
+    ):
         for member in old.infolist():
             if member.filename != _WEIGHTS_MEMBER:
                 archive.writestr(member, old.read(member))
                 continue
+            full, half = Path(folder, "full.h5"), Path(folder, "half.h5")
             full.write_bytes(old.read(member))
             halve_weights(full, half)
             archive.write(half, member.filename)
-    for part in (full, half):
-        part.unlink()
-    os.replace(new, path)
 
 
 def _smallest(values: np.ndarray) -> np.ndarray:

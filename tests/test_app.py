@@ -1,5 +1,6 @@
 """The page without a browser: uploads, captions, failures and settings. One seam is patched, the loaded captioner."""
 
+import dataclasses
 import io
 import json
 import re
@@ -14,7 +15,7 @@ from starlette.formparsers import MultiPartParser
 from streamlit.testing.v1 import AppTest
 
 from captioner import config
-from captioner.artifacts import catalogue, saving
+from captioner.artifacts import catalogue, manifest, saving
 from captioner.data.captions import CLEANING_VERSION
 from captioner.inference import Caption
 
@@ -27,10 +28,12 @@ def write_config(folder: Path) -> None:
         "format": 1,
         "cleaning_version": CLEANING_VERSION,
         "encoder": {"name": "toy", "regions_layer": "top", "fingerprint": "0", "mirrored": False},
-        "decoding": {"num_beams": 3, "length_penalty": 0.7},
+        "decoding": dataclasses.asdict(config.DecodingConfig(num_beams=3, length_penalty=0.7)),
+        "calibration": None,
     }
     (folder / "config.json").write_text(json.dumps(content))
     (folder / "metrics.json").write_text(json.dumps({"cider_d": 52.14, "split": "test", "num_photos": 1000}))
+    manifest.write_manifest(folder)
 
 
 def make_photo(colour: str, side: int = 24) -> bytes:
@@ -123,7 +126,7 @@ def test_without_a_captioner_one_sentence_says_what_to_do(captioner, monkeypatch
     assert not page.exception and not page.error
 
 
-def test_a_captioner_without_its_vocabulary_gets_one_sentence(captioner, tmp_path, monkeypatch):
+def test_a_captioner_without_its_decoder_gets_one_sentence(captioner, tmp_path, monkeypatch):
     monkeypatch.undo()
     folder = tmp_path / "broken"
     folder.mkdir()
@@ -131,7 +134,7 @@ def test_a_captioner_without_its_vocabulary_gets_one_sentence(captioner, tmp_pat
     monkeypatch.setattr(catalogue, "list_captioners", lambda: [folder])
     page = open_page()
     assert len(page.error) == 1 and not page.exception
-    assert "lacks vocabulary.json. Run model.ipynb again" in page.error[0].value
+    assert "lacks decoder.keras. Run model.ipynb again" in page.error[0].value
 
 
 def test_each_photo_gets_its_own_caption(captioner):
@@ -290,6 +293,7 @@ def test_captioners_are_compared_and_a_damaged_one_hinders_none(captioner, monke
         folder.mkdir()
         write_config(folder)
     (better / "metrics.json").write_text('{"cider_d": 60.0}')
+    manifest.write_manifest(better)
     (broken / "metrics.json").write_text("cut short")
     monkeypatch.setattr(catalogue, "list_captioners", lambda: [better, chosen, broken])
     page = open_page(captioner="colours")

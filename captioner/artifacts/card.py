@@ -1,8 +1,6 @@
 """The model card of a captioner: what it is, what it scored, what it cannot do, and its terms."""
 
-import json
-
-from captioner import config
+from captioner import config, files
 from captioner.encoders import specs
 from captioner.encoders.encoder import Encoder
 from captioner.inference import Captioner
@@ -59,12 +57,9 @@ def _describe_encoder(encoder: Encoder) -> str:
     description = encoder.weights_file and encoder.weights_file.with_name(config.ENCODER_FILE)
     if not encoder.is_ours or not description or not description.is_file():
         return text
-    facts = json.loads(description.read_text(encoding="utf-8"))
+    facts = files.read_json(description)
     teacher = f"taught by `{facts['teacher']}`" if facts["teacher"] else "taught by captions alone"
-    # What it was taught on was not written down from the beginning.
-    pictures = (
-        f"{facts['train_photos']:,} train pictures of {' and '.join(facts['data'])}" if "data" in facts else "photos"
-    )
+    pictures = f"{facts['train_photos']:,} train pictures of {' and '.join(facts['data'])}"
     return (
         f"{text}\n"
         f"  It is this project's own: {facts['parameters'] / 1e6:.1f} million parameters, {teacher} on "

@@ -3,13 +3,12 @@
 No TensorFlow here, so that the page and the command can tell at once.
 """
 
-import dataclasses
-import json
 import os
 import re
 from pathlib import Path
 
 from captioner import config, files
+from captioner.artifacts import manifest
 from captioner.data import captions
 
 CONFIG_FILE, METRICS_FILE, CARD_FILE = "config.json", "metrics.json", "README.md"
@@ -89,7 +88,12 @@ def _default_dirs() -> list[Path]:
 
 
 def read_config(folder: str | Path) -> dict:
-    """Returns the `config.json` of a captioner without loading it."""
+    """Returns the `config.json` of a captioner without loading it.
+
+    Raises:
+        FileNotFoundError: If there is no captioner, or it lacks that file.
+        ValueError: If the file is damaged or not the one that was saved, or of another version of this project.
+    """
     folder = Path(folder)
     files.heal_folder(folder)
     if not folder.is_dir():
@@ -97,22 +101,25 @@ def read_config(folder: str | Path) -> dict:
     settings = _read_json(folder, CONFIG_FILE)
     if settings.get("format") != FORMAT or settings.get("cleaning_version") != captions.CLEANING_VERSION:
         raise ValueError(f"{folder} was made by another version of this project. Run model.ipynb again.")
-    encoder, decoding, calibration = (settings.get(key) for key in ("encoder", "decoding", "calibration"))
-    known = {field.name for field in dataclasses.fields(config.DecodingConfig)}
-    if not isinstance(encoder, dict) or not encoder.keys() >= set(ENCODER_KEYS):
-        raise ValueError(files.damaged(folder / CONFIG_FILE) + f" Received: encoder={encoder!r}")
-    if not isinstance(decoding, dict) or not decoding.keys() <= known:
-        raise ValueError(files.damaged(folder / CONFIG_FILE) + f" Received: decoding={decoding!r}")
-    # Captioners saved before there was a calibration have none.
-    if calibration is not None and not _is_calibration(calibration):
-        raise ValueError(files.damaged(folder / CONFIG_FILE) + f" Received: calibration={calibration!r}")
+    checks = {"encoder": _check_encoder, "decoding": read_search, "calibration": read_calibration}
+    for key, check in checks.items():
+        try:
+            check(settings)
+        except (KeyError, ValueError) as error:
+            reason = f"Received: {key}={settings.get(key)!r:.200} ({error})"
+            raise ValueError(f"{files.damaged(folder / CONFIG_FILE)} {reason}") from None
     return settings
 
 
 def read_search(settings: dict) -> config.DecodingConfig:
     """Returns how a captioner of this configuration searches unless it is told otherwise."""
-    # Captioners saved before there was that rule were scored without it.
-    return config.DecodingConfig(**{"no_repeat": 0} | settings["decoding"])
+    return config.from_json(config.DecodingConfig, settings["decoding"])
+
+
+def read_calibration(settings: dict) -> config.Calibration | None:
+    """Returns when a captioner of this configuration may say that it is sure; `None` where it was never calibrated."""
+    kept = settings["calibration"]
+    return None if kept is None else config.from_json(config.Calibration, kept)
 
 
 def read_metrics(folder: str | Path) -> dict:
@@ -122,27 +129,16 @@ def read_metrics(folder: str | Path) -> dict:
 
 def version_of(folder: Path) -> str:
     """Returns what tells a saved captioner from others and from one that takes its place."""
-    return f"{folder.name} {(folder / CONFIG_FILE).stat().st_mtime_ns}"
+    return f"{folder.name} {files.digest_file(folder / manifest.MANIFEST_FILE)}"
 
 
-def _is_calibration(content: object) -> bool:
-    known = {field.name for field in dataclasses.fields(config.Calibration)}
-    return (
-        isinstance(content, dict)
-        and content.keys() <= known
-        and all(value is None or isinstance(value, int | float) for value in content.values())
-    )
+def _check_encoder(settings: dict) -> None:
+    encoder = settings["encoder"]
+    kinds = dict.fromkeys(ENCODER_KEYS, str) | {"mirrored": bool}
+    if not isinstance(encoder, dict) or {key: type(value) for key, value in encoder.items()} != kinds:
+        raise ValueError(f"expected: {', '.join(ENCODER_KEYS)}")
 
 
 def _read_json(folder: Path, name: str) -> dict:
-    try:
-        content = json.loads((folder / name).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"The captioner at {folder} lacks {name}. Run model.ipynb again to make it anew."
-        ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        content = None
-    if not isinstance(content, dict):
-        raise ValueError(files.damaged(folder / name))
-    return content
+    manifest.check_manifest(folder, [name])
+    return files.read_json(folder / name)

@@ -7,16 +7,18 @@
 import json
 from pathlib import Path
 
-from captioner import config
+from captioner import config, files
+from captioner.artifacts import catalogue
 
 RESULTS_DIR = config.PROJECT_DIR / "artifacts" / "results"
+_REMEDY = "Take it from the repository again."
 _PREFIX, _PUBLISHED_FILE = "flickr8k-", "published.json"
 
 
 def read_results(folder: str | Path = RESULTS_DIR) -> dict[str, dict]:
     """Returns captioner -> report of all results that are kept, the highest validation CIDEr-D first."""
-    files = sorted(Path(folder).glob(f"{_PREFIX}*.json"))
-    reports = {file.stem.removeprefix(_PREFIX): json.loads(file.read_text(encoding="utf-8")) for file in files}
+    kept = sorted(Path(folder).glob(f"{_PREFIX}*.json"))
+    reports = {file.stem.removeprefix(_PREFIX): files.read_json(file, _REMEDY) for file in kept}
     return dict(sorted(reports.items(), key=lambda item: -item[1]["cider_d"]))
 
 
@@ -30,13 +32,17 @@ def keep_result(captioner_dir: str | Path, folder: str | Path = RESULTS_DIR) -> 
 
     What is known of an encoder of our own goes with it, as `encoder_facts`.
     """
-    report = json.loads((Path(captioner_dir) / "metrics.json").read_text(encoding="utf-8"))
+    report = catalogue.read_metrics(captioner_dir)
     report = {key: value for key, value in report.items() if key != "captions"}
     report["test"] = {key: value for key, value in report.get("test", {}).items() if key != "captions"}
     description = Path(captioner_dir) / config.ENCODER_FILE
     if description.is_file():
-        report["encoder_facts"] = json.loads(description.read_text(encoding="utf-8"))
-    file = Path(folder) / f"{report['data']}-{report['captioner']}.json"
+        report["encoder_facts"] = files.read_json(description)
+    name = f"{report['data']}-{report['captioner']}.json"
+    if not files.is_plain_name(name):
+        raise ValueError(f"The names in {captioner_dir} lead to another folder. Received: {name!r}")
+    file = Path(folder) / name
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    with files.replace_file(file) as new:
+        new.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return file

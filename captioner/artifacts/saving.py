@@ -8,15 +8,12 @@ beside its place and renamed, so nobody ever loads half of one. Nothing in it is
 import dataclasses
 import json
 import shutil
-import zipfile
-import zlib
 from pathlib import Path
 
 import keras
 
 from captioner import config, files, float16
-from captioner.artifacts import card, catalogue
-from captioner.config import Calibration
+from captioner.artifacts import card, catalogue, manifest
 from captioner.data import captions
 from captioner.data.vocabulary import Vocabulary
 from captioner.decoder.network import CaptionDecoder
@@ -44,8 +41,11 @@ def save_captioner(captioner: Captioner, folder: str | Path, metrics: dict, *, r
     Raises:
         FileExistsError: If something is there and `replace` does not say so.
         BlockingIOError: If another process is saving there.
+        ValueError: If weights are no numbers.
     """
     folder = Path(folder)
+    float16.check_finite(captioner.decoder, "The decoder")
+    float16.check_finite(captioner.encoder.model, "The encoder")
     files.heal_folder(folder)
     with files.hold(folder, "saving a captioner"):
         catalogue.check_place(folder, replace=replace)
@@ -68,6 +68,7 @@ def _write_files(captioner: Captioner, new: Path, name: str, metrics: dict) -> N
     _write_json(new / catalogue.CONFIG_FILE, _describe(captioner))
     _write_json(new / catalogue.METRICS_FILE, metrics)
     (new / catalogue.CARD_FILE).write_text(card.write_card(captioner, name, metrics), encoding="utf-8")
+    manifest.write_manifest(new)
 
 
 def load_captioner(folder: str | Path, *, encoder: Encoder | None = None) -> Captioner:
@@ -83,17 +84,9 @@ def load_captioner(folder: str | Path, *, encoder: Encoder | None = None) -> Cap
     """
     folder = Path(folder)
     settings = catalogue.read_config(folder)
-    for name in (VOCABULARY_FILE, DECODER_FILE):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(f"The captioner at {folder} lacks {name}. Run model.ipynb again to make it anew.")
+    manifest.check_manifest(folder, (VOCABULARY_FILE, DECODER_FILE), whole=True)
     vocabulary = Vocabulary.load(folder / VOCABULARY_FILE)
-    try:
-        decoder = keras.saving.load_model(folder / DECODER_FILE, compile=False)
-        if not isinstance(decoder, CaptionDecoder):
-            raise TypeError(f"a {type(decoder).__name__} in place of a CaptionDecoder")
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(files.damaged(folder / DECODER_FILE) + f" Received: {reason[:120]}") from None
+    decoder = _load_decoder(folder / DECODER_FILE)
     if len(vocabulary) != decoder.sizes["vocabulary_size"]:
         raise ValueError(
             f"{VOCABULARY_FILE} and {DECODER_FILE} in {folder} do not belong together. Run model.ipynb again. "
@@ -109,15 +102,28 @@ def load_captioner(folder: str | Path, *, encoder: Encoder | None = None) -> Cap
         if (folder / KERNELS_FILE).is_file():
             stages.load_kernels(encoder, folder / KERNELS_FILE)
     _check_encoder(encoder, wanted, folder)
-    calibration = settings.get("calibration")
+    float16.check_finite(encoder.model, f"The encoder of {folder}")
     return Captioner(
         decoder,
         vocabulary,
         encoder,
         name=folder.name,
         settings=catalogue.read_search(settings),
-        calibration=None if calibration is None else Calibration(**calibration),
+        calibration=catalogue.read_calibration(settings),
     )
+
+
+def _load_decoder(file: Path) -> CaptionDecoder:
+    try:
+        decoder = keras.saving.load_model(file, compile=False)
+        if not isinstance(decoder, CaptionDecoder):
+            raise TypeError(f"a {type(decoder).__name__} in place of a CaptionDecoder")
+        float16.check_finite(decoder, "It")
+        return decoder
+    # Keras, h5py and zipfile let through whatever a damaged file makes of them, another error with each Python.
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{files.damaged(file)} Received: {reason[:120]}") from error
 
 
 def _without_optimizer(decoder: CaptionDecoder) -> CaptionDecoder:

@@ -6,10 +6,11 @@ captions cannot contain, so no caption can be mistaken for a marker. No TensorFl
 
 import collections
 import json
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from captioner import config
+from captioner import config, files
 
 SPECIAL_WORDS = ("<pad>", "<unk>", "<start>", "<end>")
 _FORMAT = 1
@@ -76,11 +77,17 @@ class Vocabulary:
             FileNotFoundError: If there is no such file.
             ValueError: If the file is not a vocabulary.
         """
-        try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-            words = content["words"] if content["format"] == _FORMAT else None
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
-            words = None
-        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        content = files.read_json(path)
+        words = content.get("words")
+        if content.get("format") != _FORMAT or not isinstance(words, list) or not all(map(_is_word, words)):
             raise ValueError(f"{path} is not a vocabulary that this version can read. Train the captioner again.")
         return cls(words)
+
+
+def _is_word(word: object) -> bool:
+    """Says whether this is text without blanks and without what steers a terminal."""
+    return isinstance(word, str) and word.split() == [word] and not any(map(_is_control, word))
+
+
+def _is_control(letter: str) -> bool:
+    return unicodedata.category(letter) in ("Cc", "Cs")

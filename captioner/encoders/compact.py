@@ -10,7 +10,7 @@ References:
 """
 
 import json
-import os
+import tempfile
 from pathlib import Path
 
 import keras
@@ -132,7 +132,7 @@ def build_network(architecture: config.CompactConfig | None = None) -> keras.Mod
 
 
 def read_architecture(folder: str | Path) -> config.CompactConfig:
-    """Returns the shape of the encoder whose weights a folder holds; the default where `encoder.json` says nothing.
+    """Returns the shape of the encoder whose weights a folder holds; the default where there is no `encoder.json`.
 
     Raises:
         ValueError: If that file is damaged.
@@ -141,8 +141,8 @@ def read_architecture(folder: str | Path) -> config.CompactConfig:
     if not file.is_file():
         return config.CompactConfig()
     try:
-        return config.CompactConfig(**json.loads(file.read_text(encoding="utf-8")).get("architecture", {}))
-    except (ValueError, TypeError, AttributeError):
+        return config.from_json(config.CompactConfig, files.read_json(file)["architecture"])
+    except (ValueError, KeyError):
         raise ValueError(files.damaged(file)) from None
 
 
@@ -162,16 +162,15 @@ def save_weights(network: keras.Model, folder: str | Path, description: dict) ->
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    full, half = (folder / f"{state}.{WEIGHTS_FILE}" for state in ("full", "half"))
     float16.round_kernels(network)
-    network.save_weights(full)
-    float16.halve_weights(full, half)
-    full.unlink()
-    os.replace(half, folder / WEIGHTS_FILE)
+    with files.replace_file(folder / WEIGHTS_FILE) as half, tempfile.TemporaryDirectory() as elsewhere:
+        full = Path(elsewhere, WEIGHTS_FILE)
+        network.save_weights(full)
+        float16.halve_weights(full, half)
     facts = {"parameters": network.count_params(), "bytes": (folder / WEIGHTS_FILE).stat().st_size}
     text = json.dumps({"encoder": "compact"} | facts | description, indent=2)
-    (folder / f"{config.ENCODER_FILE}.tmp").write_text(text + "\n", encoding="utf-8")
-    os.replace(folder / f"{config.ENCODER_FILE}.tmp", folder / config.ENCODER_FILE)
+    with files.replace_file(folder / config.ENCODER_FILE) as new:
+        new.write_text(text + "\n", encoding="utf-8")
     return folder / WEIGHTS_FILE
 
 

@@ -2,7 +2,9 @@
 
 import json
 
-from captioner.artifacts import results
+import pytest
+
+from captioner.artifacts import manifest, results
 from captioner.scoring import evaluation
 
 
@@ -27,6 +29,7 @@ def test_a_result_is_kept_without_its_captions_and_the_best_comes_first(tmp_path
         report = {"data": "flickr8k", "captioner": name, "cider_d": score}
         captions = {"captions": {"1.jpg": "a dog"}}
         (tmp_path / "metrics.json").write_text(json.dumps(report | captions | {"test": {"cider_d": 2.5} | captions}))
+        manifest.write_manifest(tmp_path)
         file = results.keep_result(tmp_path, tmp_path / "results")
         assert file == tmp_path / "results" / f"flickr8k-{name}.json"
         made[name] = report | {"test": {"cider_d": 2.5}}
@@ -37,5 +40,14 @@ def test_a_result_is_kept_without_its_captions_and_the_best_comes_first(tmp_path
 def test_a_result_holds_what_is_known_of_an_encoder_of_ours(tmp_path):
     (tmp_path / "metrics.json").write_text('{"data": "flickr8k", "captioner": "own", "cider_d": 1.5}')
     (tmp_path / "encoder.json").write_text('{"teacher": "owl"}')
+    manifest.write_manifest(tmp_path)
     file = results.keep_result(tmp_path, tmp_path / "results")
     assert json.loads(file.read_text())["encoder_facts"] == {"teacher": "owl"}
+
+
+@pytest.mark.parametrize("name", ["../own", "own/own", "C:own", "own\\n"])
+def test_a_result_stays_in_its_folder(tmp_path, name):
+    (tmp_path / "metrics.json").write_text(json.dumps({"data": "flickr8k", "captioner": name}))
+    manifest.write_manifest(tmp_path)
+    with pytest.raises(ValueError, match="lead to another folder. Received: 'flickr8k-"):
+        results.keep_result(tmp_path, tmp_path / "results")

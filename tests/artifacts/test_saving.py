@@ -1,21 +1,27 @@
 """Saved captioners: whole or not there, and one sentence for each way they can be broken."""
 
 import dataclasses
+import io
 import json
 import os
 import shutil
 import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
 
 from captioner import config, files
-from captioner.artifacts import catalogue, saving
+from captioner.artifacts import catalogue, manifest, saving
 from captioner.data import vocabulary
 from captioner.encoders import specs
 from captioner.encoders.encoder import load_encoder
 from captioner.encoders.weights import WEIGHTS_VARIABLE
+from captioner.page import markup
+
+# A long run: CAPTIONER_FUZZ=1000 pytest -k mutated.
+FUZZ_SEEDS = int(os.environ.get("CAPTIONER_FUZZ", "10"))
 
 
 def read_all(folder):
@@ -23,9 +29,11 @@ def read_all(folder):
 
 
 def change_json(path, change):
+    """Changes a file of a captioner, and its manifest with it."""
     content = json.loads(path.read_text())
     change(content)
     path.write_text(json.dumps(content))
+    manifest.write_manifest(path.parent)
 
 
 def test_a_reloaded_captioner_writes_the_same(tiny_captioner, tiny_bundle, drawn_photos):
@@ -52,9 +60,9 @@ def test_a_decoder_that_attends_to_slots_comes_back_as_one(build_captioner, tiny
     assert not loaded.has_regions
 
 
-def test_a_saved_captioner_is_five_files_of_json_text_and_arrays(tiny_bundle):
+def test_a_saved_captioner_is_six_files_of_json_text_and_arrays(tiny_bundle):
     assert sorted(path.name for path in tiny_bundle.iterdir()) == [
-        "README.md", "config.json", "decoder.keras", "metrics.json", "vocabulary.json",
+        "README.md", "config.json", "decoder.keras", "manifest.json", "metrics.json", "vocabulary.json",
     ]  # fmt: skip
     with zipfile.ZipFile(tiny_bundle / "decoder.keras") as archive:
         assert sorted(archive.namelist()) == ["config.json", "metadata.json", "model.weights.h5"]
@@ -101,11 +109,6 @@ def test_a_calibrated_captioner_comes_back_as_one(build_captioner, tiny_captione
     captioner.calibration = config.Calibration(*thresholds)
     loaded = saving.load_captioner(saving.save_captioner(captioner, tmp_path / "sure", {}))
     assert loaded.calibration == captioner.calibration
-
-
-def test_a_captioner_saved_before_there_was_a_calibration_loads_and_has_none(tiny_bundle):
-    change_json(tiny_bundle / "config.json", lambda content: content.pop("calibration"))
-    assert saving.load_captioner(tiny_bundle).calibration is None
 
 
 @pytest.mark.parametrize("broken", [{"sure_from": "high"}, {"certain_from": 0.0}, [0.0]])
@@ -217,10 +220,6 @@ def test_a_kill_between_the_renames_is_healed(tiny_captioner, tiny_bundle, monke
     assert read_all(tiny_bundle) == before
 
 
-def remove(name):
-    return lambda folder: (folder / name).unlink()
-
-
 def write(name, text):
     return lambda folder: (folder / name).write_text(text)
 
@@ -241,6 +240,17 @@ def scribble(folder):
     (folder / "decoder.keras").write_bytes(content)
 
 
+def put_nan(folder):
+    with zipfile.ZipFile(folder / "decoder.keras") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    weights = io.BytesIO(members["model.weights.h5"])
+    with h5py.File(weights, "r+") as file:
+        file["classifier/vars/1"][3] = np.nan
+    with zipfile.ZipFile(folder / "decoder.keras", "w") as archive:
+        for name, content in (members | {"model.weights.h5": weights.getvalue()}).items():
+            archive.writestr(name, content)
+
+
 def put_another_model(folder):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.save(folder / "decoder.keras")
@@ -249,6 +259,18 @@ def put_another_model(folder):
 def shorten_vocabulary(folder):
     words = vocabulary.Vocabulary.load(folder / "vocabulary.json").words
     vocabulary.Vocabulary(words[:-1]).save(folder / "vocabulary.json")
+
+
+def leave_out(*keys):
+    def damage(folder):
+        def change(content):
+            for key in keys[:-1]:
+                content = content[key]
+            del content[keys[-1]]
+
+        change_json(folder / "config.json", change)
+
+    return damage
 
 
 def set_in_config(*keys, value):
@@ -267,21 +289,63 @@ def set_in_config(*keys, value):
     ("damage", "kind", "message"),
     [
         (shutil.rmtree, FileNotFoundError, "No captioner at .*tiny. Run model.ipynb to the end to create one"),
-        (remove("config.json"), FileNotFoundError, "The captioner at .*tiny lacks config.json. Run model.ipynb again"),
-        (remove("vocabulary.json"), FileNotFoundError, "The captioner at .*tiny lacks vocabulary.json. Run model"),
-        (remove("decoder.keras"), FileNotFoundError, "The captioner at .*tiny lacks decoder.keras. Run model"),
         (cut("config.json", 0.5), ValueError, "config.json is damaged. Run model.ipynb again to make it anew"),
         (write("config.json", "[]"), ValueError, "config.json is damaged. Run model.ipynb again to make it anew"),
         (set_in_config("encoder", value="vgg16"), ValueError, "config.json is damaged.* Received: encoder='vgg16'"),
         (set_in_config("encoder", value={"name": "tiny"}), ValueError, "config.json is damaged.* Received: encoder="),
         (set_in_config("decoding", value={"beam": 3}), ValueError, "config.json is damaged.* Received: decoding="),
+        (set_in_config("encoder", "mirrored", value="no"), ValueError, "config.json is damaged.* Received: encoder={"),
+        (
+            set_in_config("decoding", "num_beams", value=0),
+            ValueError,
+            "config.json is damaged.*num_beams must be at le",
+        ),
+        (
+            set_in_config("decoding", "num_beams", value=10**9),
+            ValueError,
+            "config.json is damaged.*must be at most 1000",
+        ),
+        (
+            set_in_config("decoding", "num_beams", value=3.5),
+            ValueError,
+            "config.json is damaged.*num_beams is of another",
+        ),
+        (
+            set_in_config("decoding", "num_beams", value=True),
+            ValueError,
+            "config.json is damaged.*num_beams is of anoth",
+        ),
+        (
+            set_in_config("decoding", "num_beams", value="3"),
+            ValueError,
+            "config.json is damaged.*num_beams is of another",
+        ),
+        (
+            set_in_config("decoding", "length_penalty", value=float("nan")),
+            ValueError,
+            "config.json is damaged. Run model",
+        ),
+        (set_in_config("decoding", "length_penalty", value=10**400), ValueError, "config.json is damaged. Run model"),
+        (leave_out("decoding", "no_repeat"), ValueError, "config.json is damaged.* Received: decoding={"),
+        (leave_out("calibration"), ValueError, "config.json is damaged.* Received: calibration=None"),
+        (write("config.json", "[" * 100_000), ValueError, "config.json is damaged. Run model.ipynb again to make it"),
+        (
+            write("config.json", '{"format": 1, "format": 1}'),
+            ValueError,
+            "config.json is damaged. Run model.ipynb again",
+        ),
         (set_in_config("format", value=0), ValueError, "tiny was made by another version of this project. Run model"),
         (set_in_config("cleaning_version", value=0), ValueError, "tiny was made by another version of this project"),
-        (cut("vocabulary.json", 0.5), ValueError, "vocabulary.json is not a vocabulary that this version can read"),
+        (cut("vocabulary.json", 0.5), ValueError, "vocabulary.json is damaged. Run model.ipynb again to make it anew"),
         (shorten_vocabulary, ValueError, "do not belong together. Run model.ipynb again. Received: 15 words for 16"),
         (cut("decoder.keras", 0.5), ValueError, r"decoder.keras is damaged. Run model.ipynb again .* Received: \S"),
         (cut("decoder.keras", 0.0), ValueError, r"decoder.keras is damaged. Run model.ipynb again .* Received: \S"),
         (scribble, ValueError, r"decoder.keras is damaged. Run model.ipynb again to make it anew. Received: \S"),
+        (
+            put_nan,
+            ValueError,
+            "decoder.keras is damaged.* Received: It has weights that are no numbers, in .*classifier",
+        ),
         (put_another_model, ValueError, "decoder.keras is damaged.* Received: a Sequential in place of a CaptionDec"),
         (
             set_in_config("encoder", "fingerprint", value="0123"),
@@ -293,9 +357,95 @@ def set_in_config(*keys, value):
 )
 def test_a_broken_captioner_is_explained_in_one_line(tiny_bundle, damage, kind, message):
     damage(tiny_bundle)
+    if tiny_bundle.exists():
+        # Somebody has changed it on purpose, and the manifest with it.
+        manifest.write_manifest(tiny_bundle)
     with pytest.raises(kind, match=message) as caught:
         saving.load_captioner(tiny_bundle)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["README.md", "config.json", "decoder.keras", "metrics.json", "vocabulary.json"])
+def test_a_file_that_is_another_or_missing_is_named(tiny_bundle, name):
+    content = (tiny_bundle / name).read_bytes()
+    (tiny_bundle / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    message = f"{name} is not the file this captioner was saved with. Put that one back, or run model.ipynb again to"
+    with pytest.raises(ValueError, match=message):
+        saving.load_captioner(tiny_bundle)
+    (tiny_bundle / name).unlink()
+    with pytest.raises(FileNotFoundError, match=f"The captioner at .*tiny lacks {name}. Run model.ipynb again to make"):
+        saving.load_captioner(tiny_bundle)
+
+
+def test_files_that_do_not_belong_together_are_refused(build_captioner, tiny_captioner, tiny_bundle, tmp_path):
+    words = tiny_captioner.vocabulary.words
+    vocabulary.Vocabulary(words[:4] + words[:3:-1]).save(tiny_bundle / "vocabulary.json")
+    with pytest.raises(ValueError, match="vocabulary.json is not the file this captioner was saved with"):
+        saving.load_captioner(tiny_bundle)
+    tiny_captioner.vocabulary.save(tiny_bundle / "vocabulary.json")
+    saving.load_captioner(tiny_bundle)
+    other = saving.save_captioner(build_captioner(tiny_captioner.encoder, seed=4), tmp_path / "other", {})
+    shutil.copy(other / "decoder.keras", tiny_bundle)
+    with pytest.raises(ValueError, match="decoder.keras is not the file this captioner was saved with"):
+        saving.load_captioner(tiny_bundle)
+
+
+def test_a_file_that_was_not_saved_is_not_read_and_what_is_no_captioners_is_not_minded(tiny_bundle):
+    for name in ("notes.txt", ".DS_Store"):
+        (tiny_bundle / name).touch()
+    saving.load_captioner(tiny_bundle)
+    (tiny_bundle / "encoder.weights.h5").touch()
+    with pytest.raises(ValueError, match="encoder.weights.h5 is not the file this captioner was saved with"):
+        saving.load_captioner(tiny_bundle)
+
+
+def test_a_captioner_without_a_manifest_is_refused_in_one_sentence(tiny_bundle):
+    (tiny_bundle / "manifest.json").unlink()
+    with pytest.raises(
+        FileNotFoundError, match="tiny lacks manifest.json: an earlier version of this project saved it"
+    ):
+        saving.load_captioner(tiny_bundle)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"sha256": {"../../secret": "00"}}', '{"sha256": {"": "00"}}'])
+def test_a_damaged_manifest_is_refused(tiny_bundle, content):
+    (tiny_bundle / "manifest.json").write_text(content)
+    with pytest.raises(ValueError, match="manifest.json is damaged. Run model.ipynb again"):
+        saving.load_captioner(tiny_bundle)
+
+
+@pytest.mark.parametrize("part", ["decoder", "encoder"])
+def test_weights_that_are_no_numbers_are_never_saved(build_captioner, tiny_encoder_known, tmp_path, part):
+    captioner = build_captioner(load_encoder(tiny_encoder_known))
+    network = captioner.decoder.classifier if part == "decoder" else captioner.encoder.model
+    bias = network.weights[-1]
+    bias.assign([np.inf, -np.inf, *bias.numpy()[2:]])
+    with pytest.raises(
+        ValueError, match=rf"The {part} has weights that are no numbers, in .*bias: its training has fai"
+    ):
+        saving.save_captioner(captioner, tmp_path / "failed", {})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("seed", range(FUZZ_SEEDS))
+def test_a_mutated_captioner_is_loaded_as_it_was_or_refused_in_one_sentence(tiny_bundle, tiny_captioner, mutate, seed):
+    kept, random, refusals = read_all(tiny_bundle), np.random.default_rng(seed), []
+    names = [name for name in kept if name.endswith(".json")]
+    for number in range(20):
+        name = names[random.integers(len(names))]
+        (tiny_bundle / name).write_bytes(mutate(kept[name], random))
+        if number % 4 and name != "manifest.json":
+            # As by somebody who means it; else the sum of its bytes alone would give it away.
+            manifest.write_manifest(tiny_bundle)
+        try:
+            loaded = saving.load_captioner(tiny_bundle, encoder=tiny_captioner.encoder)
+            assert len(loaded.vocabulary) == len(tiny_captioner.vocabulary)
+            markup.describe_captioner(tiny_bundle)
+        except (ValueError, FileNotFoundError) as error:
+            refusals.append(str(error))
+        for name, content in kept.items():
+            (tiny_bundle / name).write_bytes(content)
+    assert refusals and not [refusal for refusal in refusals if "\n" in refusal]
 
 
 def test_an_encoder_of_other_weights_is_refused(tiny_bundle, tiny_encoder_known):
@@ -321,24 +471,3 @@ def test_the_card_says_whether_training_by_its_own_captions_was_kept(tiny_captio
     rounds = [{"round": number, "val_cider_d": score} for number, score in enumerate(scores)]
     folder = saving.save_captioner(tiny_captioner, tmp_path / "told", {"refinement": rounds})
     assert f"on the train split of its data set, {training}" in (folder / "README.md").read_text(encoding="utf-8")
-
-
-def test_a_captioner_from_before_the_rule_against_repeats_is_searched_without_it(tiny_captioner, tmp_path):
-    folder = saving.save_captioner(tiny_captioner, tmp_path / "old", {})
-    settings = json.loads((folder / "config.json").read_text())
-    assert saving.load_captioner(folder, encoder=tiny_captioner.encoder).settings.no_repeat == 3
-    del settings["decoding"]["no_repeat"]
-    (folder / "config.json").write_text(json.dumps(settings))
-    assert saving.load_captioner(folder, encoder=tiny_captioner.encoder).settings.no_repeat == 0
-
-
-def test_an_encoder_of_which_less_was_written_down_has_a_card_too(
-    build_captioner, tiny_captioner, tiny_encoder_known, tmp_path, monkeypatch
-):
-    spec = dataclasses.replace(specs.ENCODERS["tiny"], shipped=tmp_path / "not there.h5")
-    monkeypatch.setitem(specs.ENCODERS, "tiny", spec)
-    weights = shutil.copy(tiny_captioner.encoder.weights_file, tmp_path / "tiny.weights.h5")
-    (tmp_path / "encoder.json").write_text('{"teacher": null, "parameters": 2460000, "views": 500000}')
-    captioner = build_captioner(load_encoder("tiny", weights=weights))
-    card = (saving.save_captioner(captioner, tmp_path / "own", {}) / "README.md").read_text(encoding="utf-8")
-    assert "taught by captions alone on 500,000 views of photos;" in " ".join(card.split())

@@ -77,6 +77,10 @@ def test_a_word_that_occurs_twice_is_refused():
         Vocabulary([*SPECIAL_WORDS, "a", "dog", "a"])
 
 
+# None, two, a blank, what clears a terminal, half a letter.
+NO_WORDS = (b"", b"two words", b"dog ", rb"\u001b[2J", rb"\ud800")
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -88,12 +92,15 @@ def test_a_word_that_occurs_twice_is_refused():
         b'{"format": 99, "words": []}',
         b'{"format": 1, "words": "abc"}',
         b'{"format": 1, "words": [["a"], 2]}',
+        *(b'{"format": 1, "words": ["<pad>", "<unk>", "<start>", "<end>", "%b"]}' % word for word in NO_WORDS),
         b"\xff\xfe",
     ],
 )
 def test_a_broken_file_is_refused(tmp_path, content):
     (tmp_path / "vocabulary.json").write_bytes(content)
-    with pytest.raises(ValueError, match="vocabulary.json is not a vocabulary that this version can read. Train"):
+    with pytest.raises(
+        ValueError, match="vocabulary.json is (damaged. Run model|not a vocabulary that this version can read. Train)"
+    ):
         Vocabulary.load(tmp_path / "vocabulary.json")
 
 
