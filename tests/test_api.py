@@ -1,24 +1,32 @@
 """The door for other programs: `import captioner`, `load` and `caption`."""
 
 import io
+import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import captioner
-from captioner import config
+from captioner import config, startup
 from captioner.data import photos
 
 
 def run_python(code: str) -> str:
-    """Runs code in a fresh interpreter, since here TensorFlow is loaded, and returns what it prints."""
+    """Runs code in a fresh interpreter, where no TensorFlow is loaded; returns what it prints. It may not complain."""
+    variables = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     result = subprocess.run(
-        [sys.executable, "-c", code], cwd=config.PROJECT_DIR, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        cwd=config.PROJECT_DIR,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert result.returncode == 0, result.stderr
+    assert (result.returncode, result.stderr) == (0, "")
     return result.stdout.strip()
 
 
@@ -52,6 +60,20 @@ def test_the_package_alone_imports_nothing_heavy_and_knows_its_names():
 @pytest.mark.parametrize("name", ["DecodingConfig", "PhotoError"])
 def test_small_names_come_without_tensorflow(name):
     assert run_python(f"import sys, captioner; captioner.{name}; print('tensorflow' in sys.modules)") == "False"
+
+
+def test_tensorflow_is_loaded_without_a_word():
+    assert run_python("import sys, captioner; captioner.Captioner; print('tensorflow' in sys.modules)") == "True"
+
+
+@pytest.mark.parametrize(("num_threads", "hides"), [(1, True), (2, False)])
+def test_nothing_is_hidden_while_another_thread_may_write(monkeypatch, num_threads, hides):
+    calls = []
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    monkeypatch.setattr(startup, "import_quietly", lambda: calls.append("hidden"))
+    monkeypatch.setattr(threading, "active_count", lambda: num_threads)
+    startup.prepare_library()
+    assert calls == ["hidden"] * hides
 
 
 def test_every_public_name_is_there():
