@@ -6,10 +6,14 @@ import os
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
+import contextlib
 import http.server
 import re
 import shutil
+import subprocess
 import threading
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -103,6 +107,23 @@ def file_server(monkeypatch):
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+def _wait_for_page(address: str, process: subprocess.Popen, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert process.poll() is None, "the command ended before the page answered"
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/_stcore/health", timeout=5) as answer:
+            assert answer.read() == b"ok"
+            return
+        time.sleep(0.5)
+    pytest.fail(f"the page did not answer within {seconds} s")
+
+
+@pytest.fixture
+def wait_for_page():
+    """A function that returns when the page at an address answers, and fails when its process ends before."""
+    return _wait_for_page
 
 
 # Words of the drawn captions, so that a captioner with random weights still scores a little.

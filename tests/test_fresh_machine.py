@@ -7,8 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -53,18 +51,9 @@ def read_command(readme: Path) -> str:
     )[1]
 
 
-def wait_for_page(address: str, process: subprocess.Popen, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        assert process.poll() is None, "the command ended before the page answered"
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/_stcore/health", timeout=5) as answer:
-            assert answer.read() == b"ok"
-            return
-        time.sleep(0.5)
-    pytest.fail(f"the page did not answer within {seconds} s")
-
-
-def test_the_first_command_of_the_readme_ends_with_the_page_answering(bare_copy, fresh_environment, drawn_dir):
+def test_the_first_command_of_the_readme_ends_with_the_page_answering(
+    bare_copy, fresh_environment, drawn_dir, wait_for_page
+):
     command = read_command(bare_copy / "README.md")
     assert command.endswith("streamlit run app.py")
     with socket.socket() as probe:

@@ -4,6 +4,8 @@ import json
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -16,7 +18,7 @@ import captioner
 from captioner import config
 
 PYPROJECT = tomllib.loads((config.PROJECT_DIR / "pyproject.toml").read_text(encoding="utf-8"))
-SHIPPED = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+INCLUDED = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
 
 
 def list_tracked(pattern: str) -> list[str]:
@@ -30,7 +32,8 @@ def list_tracked(pattern: str) -> list[str]:
 
 def test_a_wheel_holds_every_captioner_that_a_clone_holds():
     folders = [str(Path(name).parent) for name in list_tracked("artifacts/*/config.json")]
-    assert {folder: f"captioner/shipped/{Path(folder).name}" for folder in folders} == SHIPPED
+    shipped = {source: place for source, place in INCLUDED.items() if source.startswith("artifacts/")}
+    assert {folder: f"captioner/shipped/{Path(folder).name}" for folder in folders} == shipped
     assert folders
 
 
@@ -85,6 +88,21 @@ def test_an_installed_package_captions_where_there_is_no_clone(installed, drawn_
     )
     file, texts = run_there(installed, "python", "-c", code, photo).splitlines()
     assert file.startswith(str(installed[0].parent / "venv")) and texts == str(expected)
+
+
+@pytest.mark.slow
+def test_an_installed_package_opens_the_page(installed, wait_for_page):
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    folder, variables = installed
+    server = {"STREAMLIT_SERVER_HEADLESS": "true", "STREAMLIT_SERVER_PORT": str(port)}
+    process = subprocess.Popen(["captioner", "page"], cwd=folder, env=variables | server, start_new_session=True)
+    try:
+        wait_for_page(f"http://localhost:{port}", process, seconds=120)
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
 
 
 @pytest.mark.slow

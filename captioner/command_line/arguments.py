@@ -118,6 +118,8 @@ def _build_parser(runs: Mapping[str, Callable]) -> argparse.ArgumentParser:
 
     download = add_command("download")
     download.add_argument("--folder", type=Path, metavar="DIR", help="default: data/flickr8k")
+
+    add_command("page", epilog="Streamlit's variables set it up, for example STREAMLIT_SERVER_PORT=8600.")
     return parser
 
 

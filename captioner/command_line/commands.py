@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -215,6 +216,15 @@ def run_download(options: argparse.Namespace) -> int:
     return 0
 
 
+def run_page(options: argparse.Namespace) -> int:
+    """Opens the page in a browser."""
+    from captioner import config
+
+    page = config.PROJECT_DIR / ("captioner/page/app.py" if config.IS_INSTALLED else "app.py")
+    command = [sys.executable, "-m", "streamlit", "run", str(page)]
+    return subprocess.call(command)  # noqa: S603  It runs this interpreter on this project's page.
+
+
 COMMANDS = {
     "caption": run_caption,
     "evaluate": run_evaluate,
@@ -223,6 +233,7 @@ COMMANDS = {
     "train": run_train,
     "distill": run_distill,
     "download": run_download,
+    "page": run_page,
 }
 
 
