@@ -41,6 +41,8 @@ decoder_process.serve()
 
 @pytest.fixture
 def pool(monkeypatch):
+    # Child processes are counted here, and other tests may have left theirs at work.
+    decoders.shared_pool().close()
     pool = decoders.DecoderPool(2)
     yield pool
     pool.close()

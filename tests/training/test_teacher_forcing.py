@@ -162,7 +162,7 @@ def test_training_learns_and_writes_its_history(tmp_path):
     with open(tmp_path / "history.csv", newline="") as file:
         assert [float(row["val_loss"]) for row in csv.DictReader(file)] == [row["val_loss"] for row in history]
     # It says of each photo what people said, and something else when it gets another photo's features.
-    captioner, features = inference.Captioner(decoder, VOCABULARY), ToyFeatures()
+    captioner, features = inference.Captioner(decoder, VOCABULARY, encoder=None), ToyFeatures()
     for shift, expected in ((0, 4), (1, 0)):
         views = (np.roll(view, shift, axis=0) for view in (features.pooled, features.regions))
         captions = [found[0].text for found in captioner.caption_features(*views)]
