@@ -117,8 +117,8 @@ def show_downloads(done: list[uploads.CaptionedPhoto], others: int) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.html(f'<p class="summary" role="status">{markup.summarize(done)}</p>')
         if any(photo.captions for photo in done):
-            for kind, write in (("csv", markup.write_csv), ("json", markup.write_json)):
-                data, label = write(done, others), f":material/download: {kind.upper()}"
+            for kind in ("csv", "json"):
+                data, label = markup.write_captions(done, kind, others), f":material/download: {kind.upper()}"
                 st.download_button(label, data, f"captions.{kind}", key=kind, on_click="ignore")
 
 

@@ -1,27 +1,37 @@
-"""Files of captions: written row by row as text, JSON, JSON lines or CSV, and read again so that a run can go on.
+"""Captions as text, CSV, JSON and JSON lines: the page and the command write the same bytes.
 
-A row is the name of a photo and its captions, best first. Every row in a file is whole, but for the last one where a
-process was killed or a disk was full while it was written; `read_finished` leaves such a torn row out.
+A row is the name of a photo with its captions, best first, or with the reason why it has none.
 """
 
-import collections
+import codecs
 import contextlib
 import csv
 import io
 import json
 import os
+import re
 import sys
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 if TYPE_CHECKING:
     from captioner.inference import Caption
 
-# Bytes. A path on disk has at most 4,096: what is longer is no torn row, and must not be dropped as one.
-_LONGEST_ROW = 1 << 16
-_BYTE_ORDER_MARK = "\ufeff"
+# Without it Excel takes CSV for another encoding than UTF-8.
+BYTE_ORDER_MARK = "\ufeff"
+# What moves the cursor of a terminal, changes its colours or turns the order of letters around, and what is no letter.
+_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+# A spreadsheet takes a cell that begins so for a formula, which may start programs or send what is in other cells.
+_FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]")
+
+
+class Row(NamedTuple):
+    """A photo and its captions, best first, or the problem that says why it has none."""
+
+    name: str
+    captions: "Sequence[Caption]" = ()
+    problem: str = ""
 
 
 class Layout:
@@ -31,66 +41,74 @@ class Layout:
         alternatives: How many further captions a row holds at most.
         head, between, tail: What stands before, between and after all rows.
         is_one_value: Whether the file can be read only when it is complete.
+        is_utf8: Whether it is UTF-8 wherever it goes.
     """
 
     head = between = tail = ""
-    is_one_value = False
+    is_one_value = is_utf8 = False
 
-    def __init__(self, alternatives: int = 0):
-        self.alternatives = alternatives
+    def __init__(self, alternatives: int = 0, *, ascii_only: bool = False):
+        self.alternatives, self._ascii_only = alternatives, ascii_only
 
-    def format_row(self, name: str, captions: "Sequence[Caption]") -> str:
+    def format_row(self, row: Row) -> str:
         """Returns a row, its line end included."""
         raise NotImplementedError
 
 
 class TextLayout(Layout):
-    """A line for each photo with its caption, all captions in one column, further ones below."""
+    """A line for each photo with its caption and how sure it is, further captions below. Failures are not in it."""
 
-    def __init__(self, alternatives: int = 0, *, photos: Iterable[str] = ()):
-        super().__init__(alternatives)
-        self._width = max((_count_columns(escape_unprintable(name)) for name in photos), default=0)
-
-    def format_row(self, name, captions):
-        best, *others = captions[: self.alternatives + 1]
-        name = escape_unprintable(name)
-        name += " " * (self._width - _count_columns(name))
-        return f"{name}  {best.text}\n" + "".join(f"{'':{self._width}}  or: {other.text}\n" for other in others)
+    def format_row(self, row):
+        lines = []
+        for number, caption in enumerate(row.captions[: self.alternatives + 1]):
+            sure = f" ({caption.confidence})" if caption.confidence and not number else ""
+            lines.append(escape_steering(f"  or: {caption.text}" if number else f"{row.name}: {caption.text}{sure}"))
+        return "".join(f"{line}\n" for line in lines)
 
 
 class JsonLinesLayout(Layout):
-    """A JSON object on a line for each photo."""
+    """A JSON object on a line for each photo, with the same keys for all."""
 
     start = '{"photo": '
+    indent: int | None = None
 
-    def format_row(self, name, captions):
-        return json.dumps(self._content(name, captions), ensure_ascii=False) + "\n"
+    def format_row(self, row):
+        best = row.captions[0] if row.captions else None
+        others = {"alternatives": [other.text for other in row.captions[1 : self.alternatives + 1]]}
+        content = {
+            "photo": row.name,
+            "caption": best and best.text,
+            "confidence": best and (best.confidence or None),
+            "log_prob": best and best.log_prob,
+            **(others if self.alternatives else {}),
+            "error": row.problem or None,
+        }
+        return dump_json(content, indent=self.indent, ascii_only=self._ascii_only) + "\n"
 
     @property
     def columns(self) -> list[str]:
         """What a row holds."""
-        return ["photo", "caption", "log_prob"] + ["alternatives"] * bool(self.alternatives)
+        return ["photo", "caption", "confidence", "log_prob", *["alternatives"] * bool(self.alternatives), "error"]
 
     @staticmethod
     def is_whole(row: bytes) -> bool:
         """Whether a row ends where these lines do."""
         return row.endswith(b"\n")
 
-    def read_names(self, rows: Iterable[str]) -> Iterator[str]:
-        """Yields the photos of rows. Raises `ValueError` where they are of another layout."""
+    def read_rows(self, rows: Iterable[str]) -> Iterator[tuple[str, bool]]:
+        """Yields the photo of each row, and whether it has captions.
+
+        Raises:
+            ValueError: If a row is of another layout.
+        """
         for row in rows:
             try:
                 content = json.loads(row)
-            except ValueError:
+            except (ValueError, RecursionError):
                 content = None
             if not isinstance(content, dict) or list(content) != self.columns or not isinstance(content["photo"], str):
                 raise ValueError(row)
-            yield content["photo"]
-
-    def _content(self, name, captions) -> dict:
-        best, *others = captions[: self.alternatives + 1]
-        content = {"photo": name, "caption": best.text, "log_prob": best.log_prob}
-        return content | ({"alternatives": [other.text for other in others]} if self.alternatives else {})
+            yield content["photo"], not content["error"]
 
 
 class JsonLayout(JsonLinesLayout):
@@ -98,53 +116,75 @@ class JsonLayout(JsonLinesLayout):
 
     head, between, tail = "[", ",", "\n]\n"
     is_one_value = True
+    indent = 2
 
-    def format_row(self, name, captions):
-        return "\n  " + json.dumps(self._content(name, captions), indent=2, ensure_ascii=False).replace("\n", "\n  ")
+    def format_row(self, row):
+        return "\n  " + super().format_row(row).rstrip("\n").replace("\n", "\n  ")
 
 
 class CsvLayout(Layout):
     """A header and a row of cells for each photo, as a spreadsheet opens them."""
 
-    def __init__(self, alternatives: int = 0, *, bom: bool = False):
-        super().__init__(alternatives)
-        self.columns = ["photo", "caption", *(f"alternative_{number + 1}" for number in range(alternatives))]
-        self.head = self.start = _BYTE_ORDER_MARK * bom + _join_cells(self.columns)
+    is_utf8 = True
 
-    def format_row(self, name, captions):
-        texts = [caption.text for caption in captions[: self.alternatives + 1]]
-        return _join_cells([name, *texts, *[""] * (self.alternatives + 1 - len(texts))])
+    def __init__(self, alternatives: int = 0, **options):
+        super().__init__(alternatives, **options)
+        others = (f"alternative_{number + 1}" for number in range(alternatives))
+        self.columns = ["photo", "caption", "confidence", *others, "error"]
+        self.head = self.start = BYTE_ORDER_MARK + _join_cells(self.columns)
+
+    def format_row(self, row):
+        texts = [caption.text for caption in row.captions[: self.alternatives + 1]]
+        texts += [""] * (self.alternatives + 1 - len(texts))
+        confidence = row.captions[0].confidence if row.captions else ""
+        cells = [row.name, texts[0], confidence, *texts[1:], row.problem]
+        return _join_cells(["'" * bool(_FORMULA.match(cell)) + cell for cell in cells])
 
     @staticmethod
     def is_whole(row: bytes) -> bool:
         """Whether a row ends where these lines do, and not within the quoted name of a photo."""
         return row.endswith(b"\n") and row.count(b'"') % 2 == 0
 
-    def read_names(self, rows: Iterable[str]) -> Iterator[str]:
-        """Yields the photos of rows behind the header. Raises `ValueError` where they are of another layout."""
+    def read_rows(self, rows: Iterable[str]) -> Iterator[tuple[str, bool]]:
+        """Yields the photo of each row below the header, and whether it has captions.
+
+        Raises:
+            ValueError: If a row is of another layout.
+        """
         for number, row in enumerate(rows):
             [cells] = csv.reader([row])
             if len(cells) != len(self.columns) or (number == 0 and cells != self.columns):
                 raise ValueError(row)
             if number > 0:
-                yield cells[0]
+                yield read_cell(cells[0]), not cells[-1]
 
 
 LAYOUTS = {"text": TextLayout, "json": JsonLayout, "jsonl": JsonLinesLayout, "csv": CsvLayout}
+# By the ending of a file's name.
+ENDINGS = {".txt": "text", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
 RESUMABLE = ("jsonl", "csv")
 
 
-def choose_layout(name: str, alternatives: int = 0, *, photos: Iterable[str] = (), bom: bool = False) -> Layout:
+def choose_layout(name: str, alternatives: int = 0, *, for_screen: bool = False) -> Layout:
     """Returns a layout.
 
     Args:
         name: One of `LAYOUTS`.
         alternatives: How many further captions a row holds at most.
-        photos: The names of all photos, so that text can be written in columns before they are all captioned.
-        bom: Whether CSV begins with a byte order mark, without which Excel takes it for another encoding than UTF-8.
+        for_screen: Whether rows go to standard output, which may know few letters: JSON spells the others out.
     """
-    options = {"text": {"photos": photos}, "csv": {"bom": bom}}
-    return LAYOUTS[name](alternatives, **options.get(name, {}))
+    return LAYOUTS[name](alternatives, ascii_only=for_screen and knows_few_letters())
+
+
+def knows_few_letters() -> bool:
+    """Whether standard output has an encoding that is not Unicode, as it has on some systems."""
+    return sys.stdout is not None and not codecs.lookup(sys.stdout.encoding).name.startswith("utf")
+
+
+def write_bytes(rows: Iterable[Row], layout: Layout) -> bytes:
+    """Returns what a file of rows holds."""
+    content = layout.head + layout.between.join(map(layout.format_row, rows)) + layout.tail
+    return content.encode("utf-8", "backslashreplace")
 
 
 class CaptionWriter:
@@ -154,16 +194,16 @@ class CaptionWriter:
         self._file, self._layout = file, layout
         self._between = ""
 
-    def write(self, rows: Iterable[tuple[str, "Sequence[Caption]"]]) -> None:
+    def write(self, rows: Iterable[Row]) -> None:
         """Writes rows and hands them to the operating system, so that they outlive this process."""
-        for name, captions in rows:
-            self._file.write(self._between + self._layout.format_row(name, captions))
+        for row in rows:
+            self._file.write(self._between + self._layout.format_row(row))
             self._between = self._layout.between
         self._file.flush()
 
 
 @contextlib.contextmanager
-def open_writer(path: Path | None, layout: Layout, *, kept_bytes: int = 0) -> Iterator[CaptionWriter]:
+def open_writer(path: Path | None, layout: Layout, *, resume: bool = False) -> Iterator[CaptionWriter]:
     """Opens a file for captions, or the screen.
 
     A file that is one value is written beside its place, `<name>.part`, and gets its name when it is complete. It is
@@ -172,16 +212,15 @@ def open_writer(path: Path | None, layout: Layout, *, kept_bytes: int = 0) -> It
     Args:
         path: The file; `None` for the screen.
         layout: How rows are written.
-        kept_bytes: How much of the file that is there to keep and go on after; see `read_finished`.
+        resume: Whether to go on after the rows in the file.
     """
     target = path
     if layout.is_one_value and path is not None and (path.is_file() or not path.exists()):
         target = path.resolve().with_name(f"{path.name}.part")
-    if kept_bytes:
-        os.truncate(target, kept_bytes)
+    has_rows = resume and target.is_file() and target.stat().st_size
     stopped = None
-    with open_text(target, "a" if kept_bytes else "w") as file:
-        if not kept_bytes:
+    with open_text(target, "a" if resume else "w", is_utf8=layout.is_utf8) as file:
+        if not has_rows:
             file.write(layout.head)
         try:
             yield CaptionWriter(file, layout)
@@ -194,90 +233,57 @@ def open_writer(path: Path | None, layout: Layout, *, kept_bytes: int = 0) -> It
         raise stopped
 
 
-def open_text(path: Path | None, mode: str = "w") -> contextlib.AbstractContextManager[TextIO]:
-    """Opens a file as UTF-8, or the screen for `None`. A name that is no Unicode gets backslashes and stops nothing."""
-    if path is None:
-        sys.stdout.reconfigure(errors="backslashreplace")
-        return contextlib.nullcontext(sys.stdout)
-    return open(path, mode, encoding="utf-8", errors="backslashreplace", newline="")
-
-
-def read_finished(path: Path, layout: Layout) -> tuple[collections.Counter[str], int]:
-    """Reads which photos a file has captions of already.
+def open_text(path: Path | None, mode: str = "w", *, is_utf8: bool = False) -> contextlib.AbstractContextManager:
+    """Opens a file as UTF-8, or the screen for `None`. A name that is no Unicode gets backslashes and stops nothing.
 
     Args:
-        path: A file of captions. It may be missing.
-        layout: How its rows are written, one of `RESUMABLE`.
-
-    Returns:
-        How often each photo is in the file, for `leave_out`, and the bytes of the file without a torn last row.
+        path: The file.
+        mode: As for `open`.
+        is_utf8: Whether a pipe gets UTF-8, too, whatever encoding standard output has.
 
     Raises:
-        ValueError: If the file has another layout.
+        OSError: If the file cannot be opened, or if there is no standard output.
     """
-    rows, torn = _split_rows(path, layout)
-    start = layout.start.encode()
-    if len(torn) > _LONGEST_ROW or not (rows or start.startswith(torn) or torn.startswith(start)):
-        raise _refusal(path, layout, torn.decode(errors="replace"))
-    try:
-        texts = [row.decode().removeprefix(_BYTE_ORDER_MARK) for row in rows]
-        names = [_as_written(name) for name in layout.read_names(text for text in texts if text.strip())]
-    # Also no UTF-8.
-    except (ValueError, csv.Error) as error:
-        raise _refusal(path, layout, str(error)) from None
-    return collections.Counter(names), sum(map(len, rows))
+    if path is not None:
+        return open(path, mode, encoding="utf-8", errors="backslashreplace", newline="")
+    if sys.stdout is None:
+        raise OSError("There is no standard output to write to. Name a file with --output.")
+    if sys.stdout.isatty():
+        return contextlib.nullcontext(_Terminal(sys.stdout))
+    sys.stdout.reconfigure(errors="backslashreplace", **({"encoding": "utf-8", "newline": ""} if is_utf8 else {}))
+    return contextlib.nullcontext(sys.stdout)
 
 
-def leave_out(paths: Sequence[Path], finished: collections.Counter[str]) -> list[Path]:
-    """Returns the paths that are not in a file yet; one that is there once and given twice is left out once."""
-    left, missing = collections.Counter(finished), []
-    for path in paths:
-        name = _as_written(str(path))
-        if left[name]:
-            left[name] -= 1
-        else:
-            missing.append(path)
-    return missing
+def dump_json(content: object, *, indent: int | None = None, ascii_only: bool = False) -> str:
+    """Returns JSON in which nothing steers a terminal: such letters are spelled out, as JSON may do with any."""
+    text = json.dumps(content, indent=indent, ensure_ascii=ascii_only)
+    # Line ends are JSON's own: those within a string are spelled out already.
+    return _STEERING.sub(lambda match: match[0] if match[0] == "\n" else json.dumps(match[0])[1:-1], text)
 
 
-def escape_unprintable(text: str) -> str:
+def read_cell(text: str) -> str:
+    """Returns what a cell of CSV says, without the apostrophe that keeps a spreadsheet from taking it for a formula."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
+def escape_steering(text: str) -> str:
     """Returns text, such as a file name, on one line and without what would steer a terminal."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    return _STEERING.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
-def _split_rows(path: Path, layout: Layout) -> tuple[list[bytes], bytes]:
-    """Returns the whole rows of a file, and what follows them."""
-    rows, torn = [], b""
-    with path.open("rb") if path.is_file() else io.BytesIO() as file:
-        for line in file:
-            torn += line
-            if layout.is_whole(torn):
-                rows.append(torn)
-                torn = b""
-            elif len(torn) > _LONGEST_ROW:
-                break
-    return rows, torn
+class _Terminal:
+    """Standard output where a person reads it: what would steer the terminal is spelled out."""
 
+    def __init__(self, file: TextIO):
+        file.reconfigure(errors="backslashreplace")
+        self._file, self.flush = file, file.flush
 
-def _refusal(path: Path, layout: Layout, received: str) -> ValueError:
-    return ValueError(
-        f"{path} cannot be resumed: give the options of the run that wrote it, or name another file. "
-        f"Expected: rows of {', '.join(layout.columns)}. Received: {received[:80]!r}"
-    )
-
-
-def _as_written(name: str) -> str:
-    """Returns a name that is no Unicode as `open_text` writes it."""
-    return name.encode("utf-8", "backslashreplace").decode()
+    def write(self, text: str) -> None:
+        lines = text.removeprefix(BYTE_ORDER_MARK).replace("\r\n", "\n").split("\n")
+        self._file.write("\n".join(map(escape_steering, lines)))
 
 
 def _join_cells(cells: Sequence[str]) -> str:
     file = io.StringIO(newline="")
     csv.writer(file).writerow(cells)
     return file.getvalue()
-
-
-def _count_columns(text: str) -> int:
-    """Returns how wide a terminal shows text: Chinese letters take two columns, combining accents none."""
-    wide, combining = unicodedata.east_asian_width, unicodedata.combining
-    return sum(0 if combining(letter) else 1 + (wide(letter) in "WF") for letter in text)

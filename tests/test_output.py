@@ -1,14 +1,17 @@
-"""Files of captions: what each layout writes, and that a file cut at any byte is gone on with."""
+"""Files of captions: what each layout writes, to a file, to the screen and to the page."""
 
 import csv
+import io
 import json
 import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from captioner import output
+from captioner.output import Row
 
 NAMES = [
     "b.jpg",
@@ -22,10 +25,14 @@ NAMES = [
 
 
 def make_captions(*texts):
-    return [SimpleNamespace(text=text, log_prob=-1.5 - number) for number, text in enumerate(texts)]
+    return [
+        SimpleNamespace(text=text, log_prob=-1.5 - number, confidence="sure" if number == 0 else "guessing")
+        for number, text in enumerate(texts)
+    ]
 
 
-ROWS = [(name, make_captions(f"a dog {number}", "one dog", "dogs")) for number, name in enumerate(NAMES)]
+ROWS = [Row(name, make_captions(f"a dog {number}", "one dog", "dogs")) for number, name in enumerate(NAMES)]
+ROWS.insert(2, Row("broken.jpg", problem="broken.jpg is empty."))
 
 
 def write(path, layout, rows, **options):
@@ -35,42 +42,42 @@ def write(path, layout, rows, **options):
     return path.read_bytes()
 
 
-def resume(path, layout, rows):
-    """Goes on with a file as the command does."""
-    finished, kept_bytes = output.read_finished(path, layout)
-    left = output.leave_out([Path(name) for name, _ in rows], finished)
-    # Of a name that is there twice, the last one is left.
-    rows = rows[len(rows) - len(left) :]
-    assert [str(path) for path in left] == [name for name, _ in rows]
-    return write(path, layout, rows, kept_bytes=kept_bytes)
-
-
-def test_text_has_its_captions_in_one_column_on_a_terminal(tmp_path):
-    # Columns: 7; 2 * 2 + 4 = 8; 8, since the accent takes none; 12, since what steers a terminal is spelled out.
-    names = ["dog.jpg", "狗犬.jpg", "cafe\u0301.jpg", "a\nb\x1b.jpg"]
-    layout = output.choose_layout("text", 1, photos=names)
-    text = write(tmp_path / "out.txt", layout, [(name, make_captions("a dog", "dogs", "no")) for name in names])
-    assert text.decode().splitlines() == [
-        "dog.jpg" + 7 * " " + "a dog",
-        14 * " " + "or: dogs",
-        "狗犬.jpg" + 6 * " " + "a dog",
-        14 * " " + "or: dogs",
-        "cafe\u0301.jpg" + 6 * " " + "a dog",
-        14 * " " + "or: dogs",
-        "a\\nb\\x1b.jpg" + 2 * " " + "a dog",
-        14 * " " + "or: dogs",
+def test_text_is_a_line_for_each_caption_and_nothing_that_steers_a_terminal(tmp_path):
+    rows = [Row("a\nb\x1b[2J.jpg", make_captions("a dog", "dogs", "no")), Row("b.jpg", problem="b.jpg is empty.")]
+    rows.append(Row("\u202egpj.exe", [SimpleNamespace(text="a\x9bcat", confidence="")]))
+    assert write(tmp_path / "out.txt", output.choose_layout("text", 1), rows).decode().splitlines() == [
+        "a\\nb\\x1b[2J.jpg: a dog (sure)",
+        "  or: dogs",
+        "\\u202egpj.exe: a\\x9bcat",
     ]
 
 
-def test_json_is_one_array_as_the_json_module_writes_it(tmp_path):
+def test_json_is_one_array_of_objects_with_the_same_keys_failures_among_them(tmp_path):
+    numbers = iter(range(len(NAMES)))
     content = [
-        {"photo": name, "caption": f"a dog {number}", "log_prob": -1.5, "alternatives": ["one dog"]}
-        for number, name in enumerate(NAMES)
+        {
+            "photo": row.name,
+            "caption": None,
+            "confidence": None,
+            "log_prob": None,
+            "alternatives": [],
+            "error": row.problem,
+        }
+        if row.problem
+        else {"photo": row.name, "caption": f"a dog {next(numbers)}", "confidence": "sure", "log_prob": -1.5}
+        | {"alternatives": ["one dog"], "error": None}
+        for row in ROWS
     ]
     written = write(tmp_path / "out.json", output.choose_layout("json", 1), ROWS)
-    expected = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    assert written == expected.encode(errors="backslashreplace")
+    # A name that is no Unicode is spelled out, as JSON may do with any letter.
+    assert written == (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
     assert json.loads(written) == content
+
+
+def test_a_captioner_that_was_never_calibrated_says_nothing_of_how_sure_it_is(tmp_path):
+    rows = [Row("a.jpg", [SimpleNamespace(text="a dog", log_prob=-1.0, confidence="")])]
+    [row] = json.loads(write(tmp_path / "out.json", output.choose_layout("json"), rows))
+    assert row == {"photo": "a.jpg", "caption": "a dog", "confidence": None, "log_prob": -1.0, "error": None}
 
 
 def test_json_without_rows_is_an_empty_array(tmp_path):
@@ -82,6 +89,15 @@ def test_json_lines_hold_the_objects_of_json(tmp_path):
     array = json.loads(write(tmp_path / "out.json", output.choose_layout("json", 1), ROWS))
     assert lines.pop() == ""
     assert [json.loads(line) for line in lines] == array
+
+
+def test_json_holds_no_sign_that_steers_a_terminal_and_reads_back_the_same():
+    text = "".join(map(chr, range(0x3000)))
+    for options in ({}, {"indent": 2}, {"ascii_only": True}):
+        dumped = output.dump_json([text], **options)
+        assert json.loads(dumped) == [text]
+        assert not set(dumped) & {*map(chr, range(10)), "\x1b", "\x7f", "\x9b", "\u202e", "\u2028"}
+    assert "é" in output.dump_json("é") and output.dump_json("é", ascii_only=True).isascii()
 
 
 def test_json_gets_its_name_when_it_is_complete(tmp_path):
@@ -123,79 +139,79 @@ def test_a_stopped_writer_completes_its_file_and_stays_stopped(tmp_path):
     assert [row["photo"] for row in json.loads(path.read_text())] == NAMES[:2]
 
 
-def test_csv_cells_are_what_was_captioned_names_like_formulas_too(tmp_path):
-    write(tmp_path / "out.csv", output.choose_layout("csv", 3), ROWS)
-    with open(tmp_path / "out.csv", newline="", encoding="utf-8") as file:
-        header, *rows = csv.reader(file)
-    assert header == ["photo", "caption", "alternative_1", "alternative_2", "alternative_3"]
-    names = [*NAMES[:4], "\\udcff.jpg", *NAMES[5:]]
-    assert rows == [[name, f"a dog {number}", "one dog", "dogs", ""] for number, name in enumerate(names)]
+def test_csv_begins_with_the_mark_that_excel_needs_and_has_a_row_for_every_photo(tmp_path):
+    written = write(tmp_path / "out.csv", output.choose_layout("csv", 3), ROWS)
+    assert written.startswith(b"\xef\xbb\xbfphoto,caption,")
+    header, *rows = csv.reader(io.StringIO(written.decode("utf-8-sig"), newline=""))
+    assert header == ["photo", "caption", "confidence", "alternative_1", "alternative_2", "alternative_3", "error"]
+    assert rows.pop(2) == ["broken.jpg", "", "", "", "", "", "broken.jpg is empty."]
+    # As they are, but for what is no Unicode and for what is a formula.
+    names = [*NAMES[:4], "\\udcff.jpg", "'=1+1.jpg", NAMES[6]]
+    assert rows == [[name, f"a dog {number}", "sure", "one dog", "dogs", "", ""] for number, name in enumerate(names)]
 
 
-def test_csv_for_excel_begins_with_the_mark_and_is_else_the_same(tmp_path):
-    plain, marked = (write(tmp_path / "out.csv", output.choose_layout("csv", bom=bom), ROWS) for bom in (False, True))
-    assert marked == b"\xef\xbb\xbf" + plain
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "'=", "''@"])
+def test_no_cell_of_csv_is_a_formula_and_each_is_read_back(sign):
+    row = Row(f"{sign}cmd", [SimpleNamespace(text=f"{sign}1", confidence=sign, log_prob=0.0)], sign)
+    content = output.write_bytes([row], output.choose_layout("csv")).decode("utf-8-sig")
+    _, cells = csv.reader(io.StringIO(content, newline=""))
+    assert all(cell == f"'{text}" for cell, text in zip(cells, (row.name, f"{sign}1", sign, sign), strict=True))
+    assert [output.read_cell(cell) for cell in cells] == [f"{sign}cmd", f"{sign}1", sign, sign]
+
+
+@pytest.mark.parametrize("text", ["", "a dog", "'t Hooft.jpg", "''", "a=b", " =1"])
+def test_other_cells_stay_as_they_are(text):
+    content = output.write_bytes([Row(text)], output.choose_layout("csv")).decode("utf-8-sig")
+    assert next(csv.reader(io.StringIO(content.split("\r\n", 1)[1])))[0] == text == output.read_cell(text)
 
 
 def test_rows_are_in_the_file_before_it_is_closed(tmp_path):
     with output.open_writer(tmp_path / "out.csv", output.choose_layout("csv")) as writer:
         writer.write(ROWS[:1])
-        assert (tmp_path / "out.csv").read_bytes() == b"photo,caption\r\nb.jpg,a dog 0\r\n"
+        content = (tmp_path / "out.csv").read_text(encoding="utf-8-sig")
+        assert content.splitlines() == ["photo,caption,confidence,error", "b.jpg,a dog 0,sure,"]
 
 
-@pytest.mark.parametrize("alternatives", [0, 2])
-@pytest.mark.parametrize("form", [{"name": "csv"}, {"name": "csv", "bom": True}, {"name": "jsonl"}])
-def test_a_file_cut_at_any_byte_is_gone_on_with_as_if_nothing_had_happened(tmp_path, form, alternatives):
-    path, layout = tmp_path / "out", output.choose_layout(alternatives=alternatives, **form)
-    whole = write(path, layout, ROWS)
-    for size in range(len(whole) + 1):
-        path.write_bytes(whole[:size])
-        assert resume(path, layout, ROWS) == whole, size
+@pytest.mark.parametrize("form", ["csv", "json", "jsonl", "text"])
+def test_bytes_for_the_page_are_those_of_a_file(tmp_path, form):
+    layout = output.choose_layout(form, 1)
+    assert output.write_bytes(ROWS, layout) == write(tmp_path / "out", layout, ROWS)
 
 
-def test_a_file_that_is_missing_is_begun(tmp_path):
-    layout = output.choose_layout("csv")
-    assert output.read_finished(tmp_path / "out.csv", layout) == ({}, 0)
+def print_rows(monkeypatch, form, *, encoding, is_terminal=False):
+    """Returns the bytes that standard output gets."""
+    raw = io.BytesIO()
+    screen = io.TextIOWrapper(raw, encoding=encoding)
+    screen.isatty = lambda: is_terminal
+    monkeypatch.setattr(sys, "stdout", screen)
+    with output.open_writer(None, output.choose_layout(form, for_screen=True)) as writer:
+        writer.write([Row("Hündin 犬\x1b[2J\x9b.jpg", make_captions("a dog"))])
+    screen.flush()
+    return raw.getvalue()
 
 
-@pytest.mark.parametrize("text", ["photo,caption\nb.jpg,a dog\n", '\ufeff"photo","caption"\r\n"b.jpg","a dog"\r\n\r\n'])
-def test_csv_that_a_spreadsheet_saved_again_is_gone_on_with(tmp_path, text):
-    (tmp_path / "out.csv").write_text(text, newline="", encoding="utf-8")
-    finished, kept_bytes = output.read_finished(tmp_path / "out.csv", output.choose_layout("csv"))
-    assert (finished, kept_bytes) == ({"b.jpg": 1}, len(text.encode()))
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8", "utf-16"])
+def test_json_is_json_on_a_screen_of_any_encoding(monkeypatch, encoding):
+    for form in ("json", "jsonl"):
+        content = json.loads(print_rows(monkeypatch, form, encoding=encoding))
+        assert (content[0] if form == "json" else content)["photo"] == "Hündin 犬\x1b[2J\x9b.jpg"
 
 
-@pytest.mark.parametrize(
-    ("form", "alternatives", "content", "received"),
-    [
-        ("csv", 1, b"photo,caption\r\nb.jpg,a dog\r\n", "'photo,caption"),
-        ("csv", 0, b"name,text\r\nb.jpg,a dog\r\n", "'name,text"),
-        ("csv", 0, b"b.jpg,a dog\r\n", "'b.jpg,a dog"),
-        ("csv", 0, b"photo;caption\r\nb.jpg;a dog\r\n", "'photo;caption"),
-        ("csv", 0, b"photo,caption\r\nb.jpg,a dog,7\r\n", "'b.jpg,a dog,7"),
-        ("csv", 0, b"photo,caption\r\nH\xfcndin.jpg,a dog\r\n", ".*codec can't decode"),
-        ("csv", 0, b"photo,caption\r\na\rb.jpg,a dog\r\n", ".*new-line character"),
-        ("csv", 0, b"my notes", "'my notes'"),
-        ("csv", 0, b'{"photo": "b.jpg", "caption": "a dog", "log_prob": -1}\n', "'{"),
-        ("jsonl", 0, b"photo,caption\r\n", "'photo,caption"),
-        ("jsonl", 0, b"[\n  {\n", r"'\["),
-        ("jsonl", 0, b"my notes", "'my notes'"),
-        ("jsonl", 1, b'{"photo": "b.jpg", "caption": "a dog", "log_prob": -1}\n', "'{"),
-        ("jsonl", 0, b'{"photo": 7, "caption": "a dog", "log_prob": -1}\n', "'{"),
-    ],
-)
-def test_a_file_of_another_layout_is_refused_in_one_sentence(tmp_path, form, alternatives, content, received):
-    (tmp_path / "out").write_bytes(content)
-    layout = output.choose_layout(form, alternatives)
-    with pytest.raises(
-        ValueError, match=f"out cannot be resumed: give .*Expected: rows of photo, .*Received: {received}"
-    ):
-        output.read_finished(tmp_path / "out", layout)
-    assert (tmp_path / "out").read_bytes() == content
+def test_csv_in_a_pipe_is_the_file_whatever_the_encoding(monkeypatch):
+    printed = print_rows(monkeypatch, "csv", encoding="cp1252")
+    assert printed == output.write_bytes(
+        [Row("Hündin 犬\x1b[2J\x9b.jpg", make_captions("a dog"))], output.choose_layout("csv")
+    )
 
 
-def test_a_quote_that_is_never_closed_does_not_cost_the_rows_behind_it(tmp_path):
-    rows = b"".join(b"%d.jpg,a dog\r\n" % number for number in range(5000))
-    (tmp_path / "out").write_bytes(b'photo,caption\r\n"b.jpg,a dog\r\n' + rows)
-    with pytest.raises(ValueError, match="out cannot be resumed"):
-        output.read_finished(tmp_path / "out", output.choose_layout("csv"))
+@pytest.mark.parametrize("form", ["csv", "json", "jsonl", "text"])
+def test_nothing_steers_a_terminal(monkeypatch, form):
+    printed = print_rows(monkeypatch, form, encoding="utf-8", is_terminal=True).decode()
+    assert "Hündin 犬" in printed and "[2J" in printed
+    assert not set(printed) & {"\x1b", "\x9b", "\ufeff", "\r"}
+
+
+def test_without_standard_output_there_is_a_sentence(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(OSError, match="There is no standard output to write to. Name a file with --output."):
+        output.open_text(None)

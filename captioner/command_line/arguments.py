@@ -14,21 +14,32 @@ examples:
       shows a caption
   python -m captioner caption holiday/ --alternatives 2
       shows three captions of each photo in the folder and the folders in it
-  python -m captioner caption holiday/ --format csv --output captions.csv
+  python -m captioner caption holiday/ --output captions.csv
       writes a table row by row, so that all but the last few rows are there when
       you press Ctrl-C or the process is killed
-  python -m captioner caption holiday/ --format csv --output captions.csv --resume
+  python -m captioner caption holiday/ --output captions.csv --resume
       goes on after the rows in the file, and tries again what could not be read
+  find . -name '*.jpg' -newer last -print0 | python -m captioner caption -
+      captions the files that standard input names, one a line or divided by NUL
 
-formats:
+formats, chosen by the ending of FILE (.txt, .csv, .jsonl, .json) or by --format:
   text   a line for each photo, to read
-  csv    a table for a spreadsheet: photo, caption, alternative_1, ...
-  jsonl  a JSON object on each line: photo, caption, log_prob, alternatives;
-         for long runs, since it can be resumed like csv
+  csv    a table for a spreadsheet: photo, caption, confidence, alternative_1, ...,
+         error. UTF-8 with a byte order mark, so that Excel shows every letter; an
+         apostrophe stands before what Excel would take for a formula
+  jsonl  a JSON object on each line: photo, caption, confidence, log_prob,
+         alternatives, error; for long runs, since it can be resumed like csv
   json   the same objects as one array, in the file only when the run has ended
 
 exit codes: 0 every photo has a caption, 1 some have none (they are listed at the
 end) or nothing could be done, 2 wrong usage, 130 stopped by Ctrl-C"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints repeat what was typed, but nothing that steers the terminal."""
+
+    def error(self, message):
+        super().error(output.escape_steering(message))
 
 
 def parse_arguments(arguments: Sequence[str] | None, commands: Mapping[str, Callable]) -> argparse.Namespace:
@@ -51,7 +62,7 @@ def parse_arguments(arguments: Sequence[str] | None, commands: Mapping[str, Call
 
 
 def _build_parser(runs: Mapping[str, Callable]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         # Called by the name that it was started by.
         prog="captioner" if Path(sys.argv[0]).stem == "captioner" else "python -m captioner",
         description="Caption photos; train and score captioners.",
@@ -77,7 +88,10 @@ def _build_parser(runs: Mapping[str, Callable]) -> argparse.ArgumentParser:
 
     score = add_command("score")
     score.add_argument(
-        "captions", type=Path, metavar="CAPTIONS.json", help="image id -> caption, or a report of evaluate"
+        "captions",
+        type=Path,
+        metavar="CAPTIONS",
+        help="image id -> caption as JSON, COCO's results, JSON lines, CSV, what caption wrote, a report of evaluate",
     )
     _add_split_options(score)
 
@@ -124,35 +138,42 @@ def _build_parser(runs: Mapping[str, Callable]) -> argparse.ArgumentParser:
 
 
 def _add_caption_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="photos, or folders of photos")
+    command.add_argument(
+        "paths", nargs="+", metavar="PATH", help="photos, folders of photos, or - for paths on standard input"
+    )
     _add_search_options(command)
     command.add_argument(
         "--length-penalty",
         type=_not_negative_number,
         metavar="X",
-        help="0 favours short captions, 2 long ones (default: the captioner's, mostly 1.5)",
+        help="0 favours short captions, 3 long ones (default: the captioner's, mostly 1.5)",
     )
     command.add_argument(
         "--alternatives", type=_not_negative, default=0, metavar="N", help="further captions of each photo (default: 0)"
     )
-    command.add_argument("--format", choices=tuple(output.LAYOUTS), default="text", help="default: text")
     command.add_argument(
-        "--bom",
-        action="store_true",
-        help="begin CSV with a byte order mark: Excel needs it to show names with accents (default: without)",
+        "--format", choices=tuple(output.LAYOUTS), help="default: what the ending of FILE says, else text"
     )
-    command.add_argument("--output", type=Path, metavar="FILE", help="write there (default: to the screen)")
+    command.add_argument(
+        "--output", type=Path, metavar="FILE", help="write there, - for standard output (default: to the screen)"
+    )
     command.add_argument(
         "--resume",
         action="store_true",
-        help="go on after what FILE holds, csv or jsonl (default: a FILE that exists becomes FILE~)",
+        help="go on after what FILE holds, csv or jsonl (default: a FILE that exists becomes FILE~1)",
+    )
+    command.add_argument(
+        "--quiet", action="store_true", help="say nothing but what went wrong (default: tell what is being done)"
     )
 
     def check(options: argparse.Namespace) -> None:
+        options.output = None if options.output == Path("-") else options.output
+        ending = options.output.suffix.lower() if options.output else ""
+        options.format = options.format or output.ENDINGS.get(ending, "text" if not ending else None)
+        if options.format is None:
+            command.error(f"--output {options.output}: end it with {', '.join(output.ENDINGS)}, or say which --format")
         if options.resume and (options.output is None or options.format not in output.RESUMABLE):
             command.error("--resume needs --output FILE and --format csv or jsonl")
-        if options.bom and options.format != "csv":
-            command.error("--bom needs --format csv")
 
     command.set_defaults(check=check)
 

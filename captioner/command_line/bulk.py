@@ -5,22 +5,17 @@ No more than two batches of pixels are in memory, however many files there are. 
 
 import collections
 import concurrent.futures
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tqdm
 
 from captioner.data import decoders, photos
 
 if TYPE_CHECKING:
     from captioner.config import DecodingConfig
     from captioner.inference import Caption, Captioner
-
-# Seconds between the lines of progress in a log.
-_LOG_SECONDS = 30
 
 
 def caption_paths(
@@ -55,25 +50,6 @@ def caption_paths(
         yield _caption_batch(captioner, results, pixels, search)
 
 
-def show_progress(total: int, num_done: int = 0, *, stream: TextIO | None = None, hidden: bool = False) -> tqdm.tqdm:
-    """Returns a progress bar with rate and time left: one that moves on a terminal, a line now and then in a log.
-
-    Args:
-        total: How many photos there are.
-        num_done: How many of them were done before.
-        stream: Where to show it, by default standard error.
-        hidden: Whether to show nothing.
-    """
-    stream = stream or sys.stderr
-    shown = {"total": total, "initial": num_done, "unit": " photos", "disable": hidden}
-    if stream.isatty():
-        layout = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{rate_noinv_fmt}, {remaining} left]"
-        return tqdm.tqdm(file=stream, bar_format=layout, dynamic_ncols=True, **shown)
-    layout = "{n_fmt} of {total_fmt} photos, {rate_noinv_fmt}, {remaining} left"
-    seconds = {"delay": _LOG_SECONDS, "mininterval": _LOG_SECONDS, "maxinterval": _LOG_SECONDS, "miniters": 1}
-    return tqdm.tqdm(file=_LineByLine(stream), bar_format=layout, **seconds, **shown)
-
-
 def _caption_batch(captioner, results, pixels, search) -> list:
     """Puts captions in the place of pixels."""
     found = iter(captioner.caption_photos(np.stack(pixels), search) if pixels else ())
@@ -103,17 +79,3 @@ def _read(path: Path, image_size: int) -> "np.ndarray | Exception":
         return decoders.shared_pool().load_photo(path, image_size)
     except (photos.PhotoError, OSError) as error:
         return error
-
-
-class _LineByLine:
-    """A stream for a progress bar that turns each of its states into a line."""
-
-    def __init__(self, stream: TextIO):
-        self._stream = stream
-
-    def write(self, text: str) -> None:
-        if line := text.strip():
-            self._stream.write(f"{line}\n")
-
-    def flush(self) -> None:
-        self._stream.flush()

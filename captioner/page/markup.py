@@ -3,16 +3,14 @@
 No Streamlit here, which only `app.py` knows, and no TensorFlow, so that the page is on the screen before it is loaded.
 """
 
-import csv
 import html
-import io
-import json
 import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from captioner import output
 from captioner.artifacts import catalogue
 from captioner.page.uploads import CaptionedPhoto
 
@@ -111,30 +109,10 @@ def summarize(done: Sequence[CaptionedPhoto]) -> str:
     return f"{len(done) - failed} of {len(done)} photos captioned; {failed} could not be read."
 
 
-def write_csv(done: Iterable[CaptionedPhoto], alternatives: int) -> bytes:
-    """Returns captions as CSV with the columns of `python -m captioner caption --format csv`.
-
-    UTF-8 with a byte order mark, without which Excel garbles file names with accents.
-    """
-    file = io.StringIO(newline="")
-    writer = csv.writer(file)
-    writer.writerow(["photo", "caption", *(f"alternative_{number + 1}" for number in range(alternatives))])
-    for photo in done:
-        if photo.captions:
-            texts = [caption.text for caption in photo.captions[: alternatives + 1]]
-            writer.writerow([photo.name, *texts, *[""] * (alternatives + 1 - len(texts))])
-    return file.getvalue().encode("utf-8-sig")
-
-
-def write_json(done: Iterable[CaptionedPhoto], alternatives: int) -> bytes:
-    """Returns captions as JSON with the keys of `python -m captioner caption --format json`."""
-    content = []
-    for photo in done:
-        if photo.captions:
-            best, *others = photo.captions[: alternatives + 1]
-            row = {"photo": photo.name, "caption": best.text, "log_prob": best.log_prob}
-            content.append(row | ({"alternatives": [caption.text for caption in others]} if alternatives else {}))
-    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+def write_captions(done: Iterable[CaptionedPhoto], form: str, alternatives: int) -> bytes:
+    """Returns the file that `python -m captioner caption --format FORM` writes."""
+    rows = (output.Row(photo.name, photo.captions, photo.problem) for photo in done)
+    return output.write_bytes(rows, output.choose_layout(form, alternatives))
 
 
 def compare_captioners(chosen: Path, folders: Iterable[Path]) -> str:

@@ -1,6 +1,5 @@
-"""Many photo files: their order, batches that survive broken files, how far is read ahead, and progress in a log."""
+"""Many photo files: their order, batches that survive broken files, and how far is read ahead."""
 
-import io
 import threading
 import time
 import tracemalloc
@@ -119,34 +118,3 @@ def test_a_run_that_is_left_reads_no_further(reader):
     batches.close()
     assert threading.active_count() == threads
     assert len(reader) <= 16
-
-
-def test_progress_in_a_log_is_a_line_now_and_then(monkeypatch):
-    monkeypatch.setattr(bulk, "_LOG_SECONDS", 0.1)
-    log, start = io.StringIO(), time.monotonic()
-    with bulk.show_progress(100, 40, stream=log) as bar:
-        for _ in range(60):
-            time.sleep(0.005)
-            bar.update(1)
-    lines = log.getvalue().splitlines()
-    # One for each interval, and one at the end.
-    assert 2 <= len(lines) <= (time.monotonic() - start) / 0.1 + 1
-    assert "\r" not in log.getvalue()
-    assert lines[-1].startswith("100 of 100 photos, ")
-    assert all(line.endswith(" left") and " photos/s, " in line for line in lines)
-
-
-def test_a_run_of_seconds_leaves_no_line_in_a_log():
-    log = io.StringIO()
-    with bulk.show_progress(100, stream=log) as bar:
-        bar.update(100)
-    assert log.getvalue() == ""
-
-
-def test_progress_on_a_terminal_is_a_bar_with_rate_and_time_left():
-    terminal = io.StringIO()
-    terminal.isatty = lambda: True
-    with bulk.show_progress(100, stream=terminal) as bar:
-        time.sleep(0.15)
-        bar.update(50)
-    assert "50/100" in terminal.getvalue() and " photos/s" in terminal.getvalue()

@@ -1,13 +1,11 @@
 """What the page says, as text."""
 
-import csv
-import io
-import json
 import math
 import types
 
 import pytest
 
+from captioner import output
 from captioner.page import markup
 from captioner.page.uploads import CaptionedPhoto
 
@@ -24,27 +22,14 @@ DONE = [
 ]
 
 
-def test_csv_opens_in_a_spreadsheet_and_holds_what_the_command_writes():
-    content = markup.write_csv(DONE, alternatives=1)
-    assert content.startswith(b"\xef\xbb\xbf")
-    rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"))))
-    assert rows == [
-        ["photo", "caption", "alternative_1"],
-        ['é, "1".jpg', "a dog", "a cat"],
-        ["two.jpg", "a man", ""],
-    ]
-
-
-def test_json_holds_what_the_command_writes():
-    rows = json.loads(markup.write_json(DONE, alternatives=1))
-    assert rows[0] == {
-        "photo": 'é, "1".jpg',
-        "caption": "a dog",
-        "log_prob": math.log(0.25),
-        "alternatives": ["a cat"],
-    }
-    assert rows[1]["alternatives"] == [] and len(rows) == 2
-    assert "alternatives" not in json.loads(markup.write_json(DONE, alternatives=0))[0]
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_downloads_are_the_very_files_that_the_command_writes(tmp_path, form):
+    layout = output.choose_layout(form, 1)
+    with output.open_writer(tmp_path / "out", layout) as writer:
+        writer.write(output.Row(photo.name, photo.captions, photo.problem) for photo in DONE)
+    content = markup.write_captions(DONE, form, 1)
+    assert content == (tmp_path / "out").read_bytes()
+    assert content.decode().count("bad.jpg is empty.") == 1
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,188 @@
+"""The command `caption`: photos and folders of photos to text, CSV or JSON, row by row."""
+
+import argparse
+import contextlib
+import itertools
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import tqdm
+
+from captioner import files, output
+from captioner.command_line import resuming, steps
+from captioner.output import Row
+
+# Of a long list, what a terminal shows.
+_MAX_FAILED_SHOWN = 20
+# Seconds between the states of a progress bar: one that moves on a terminal, one now and then in a log.
+_ON_TERMINAL, _IN_LOG = 0.1, 30
+
+
+def run_caption(options: argparse.Namespace) -> int:
+    """Captions photos and folders of photos."""
+    steps.check_output(options.output)
+    with _hold(options.output):
+        return _Run(options).caption()
+
+
+class _Run:
+    """What has been done of a command, and what is left."""
+
+    def __init__(self, options: argparse.Namespace):
+        from captioner.artifacts import catalogue
+        from captioner.data import photo_files
+
+        self.options = options
+        self.folder = catalogue.choose_captioner(options.captioner)
+        catalogue.read_config(self.folder)
+        listed = photo_files.list_photos(_read_paths(options.paths))
+        self.passed_over, self.unreachable = listed.summary(), _as_results(listed.unreadable)
+        self.layout = output.choose_layout(options.format, options.alternatives, for_screen=options.output is None)
+        finished = resuming.resume_file(options.output, self.layout) if options.resume else {}
+        self.missing = resuming.leave_out(listed.photos, finished)
+        self.num_done, self.failed = len(listed.photos) - len(self.missing), []
+        self.num_asked = len(listed.photos) + len(self.unreachable)
+
+    def say(self, text: str) -> None:
+        if not self.options.quiet:
+            steps.say(text)
+
+    def caption(self) -> int:
+        """Captions the photos that are missing and returns the exit code."""
+        if self.passed_over:
+            self.say(self.passed_over)
+        if self.options.resume:
+            self.say(f"{self.num_done:,} of {self.num_asked:,} photos are in {self.options.output} already.")
+        try:
+            # A captioner takes seconds to load: not for photos of which none can be read.
+            problems = _find_problems(self.missing)
+            if len(problems) < len(self.missing):
+                self.load_and_write()
+            elif problems or self.unreachable:
+                self.write([problems])
+        except KeyboardInterrupt:
+            steps.say(self.explain_stop())
+            return 130
+        self.list_failed()
+        return 1 if self.failed else 0
+
+    def load_and_write(self) -> None:
+        from captioner.command_line import bulk
+
+        options = self.options
+        self.say(f"Loading {self.folder.name} for {len(self.missing):,} photos ...")
+        captioner = steps.load_captioner(self.folder)
+        num_beams = max(options.num_beams or captioner.settings.num_beams, options.alternatives + 1)
+        search = steps.choose_search(captioner, num_beams=num_beams, length_penalty=options.length_penalty)
+        with contextlib.closing(bulk.caption_paths(captioner, self.missing, search)) as batches:
+            self.write(batches)
+
+    def write(self, batches) -> None:
+        if not self.options.resume:
+            _set_aside(self.options.output)
+        with (
+            output.open_writer(self.options.output, self.layout, resume=self.options.resume) as writer,
+            self.show_progress() as bar,
+        ):
+            for results in itertools.chain(batches, [self.unreachable]):
+                rows = [_make_row(path, found) for path, found in results]
+                writer.write(rows)
+                self.failed += [row for row in rows if row.problem]
+                self.num_done += sum(not row.problem for row in rows)
+                bar.update(len(rows))
+
+    def show_progress(self) -> tqdm.tqdm:
+        # Rows that come to a terminal show the progress themselves.
+        on_screen = self.options.output is None and sys.stdout.isatty()
+        return tqdm.tqdm(
+            total=self.num_asked,
+            initial=self.num_done,
+            unit=" photos",
+            dynamic_ncols=True,
+            mininterval=_ON_TERMINAL if sys.stderr and sys.stderr.isatty() else _IN_LOG,
+            disable=self.options.quiet or on_screen or len(self.missing) < 2 or sys.stderr is None,
+        )
+
+    def explain_stop(self) -> str:
+        done, target = f"{self.num_done:,} of {self.num_asked:,} photos", self.options.output
+        if target is None or not self.num_done:
+            return f"Stopped after {done}."
+        if self.options.format in output.RESUMABLE:
+            return f"Stopped: {done} are in {target}, and the same command with --resume goes on after them."
+        return f"Stopped: {done} are in {target}. With --format csv or jsonl, --resume could go on after them."
+
+    def list_failed(self) -> None:
+        if not self.failed:
+            return
+        steps.say(f"{len(self.failed):,} of {self.num_asked:,} photos could not be captioned:")
+        # A log keeps all of them.
+        shown = self.failed[:_MAX_FAILED_SHOWN] if sys.stderr and sys.stderr.isatty() else self.failed
+        for row in shown:
+            steps.say(f"  {row.name}: {row.problem}")
+        if len(shown) < len(self.failed):
+            steps.say(f"  and {len(self.failed) - len(shown):,} more: 2> FILE keeps the whole list.")
+
+
+def _read_paths(paths: Sequence[str]) -> list[str]:
+    """Returns the paths, in the place of `-` those on standard input, one a line or each before a NUL.
+
+    Raises:
+        ValueError: If standard input holds none, or if a path is a link.
+    """
+    found = []
+    for path in paths:
+        found += _read_standard_input() if path == "-" else [path]
+    links = [path for path in found if path.lower().startswith(("http://", "https://", "ftp://"))]
+    if links:
+        raise ValueError(
+            f"{links[0]} is a link, and photos are read from this computer alone. Save the photo, for example with "
+            "a browser or curl, and name its file."
+        )
+    return found
+
+
+def _read_standard_input() -> list[str]:
+    content = sys.stdin.buffer.read() if sys.stdin else b""
+    paths = content.split(b"\0") if b"\0" in content else content.splitlines()
+    found = [os.fsdecode(path) for path in paths if path.strip()]
+    if not found:
+        raise ValueError("Standard input names no photo: expected a path a line, for example from find. Received: ''")
+    return found
+
+
+def _hold(path: Path | None) -> contextlib.AbstractContextManager:
+    """Keeps a second command from writing to the same file, but not to the screen or a device."""
+    is_file = path is not None and (path.is_file() or not path.exists())
+    return files.hold(path.resolve(), "writing captions") if is_file else contextlib.nullcontext()
+
+
+def _find_problems(paths: Sequence[Path]) -> list[tuple[Path, Exception]]:
+    """Returns why photos cannot be read, as far as the first that can."""
+    from captioner.data import decoders, photos
+
+    found = []
+    for path in paths:
+        try:
+            decoders.shared_pool().load_photo(path, 1)
+        except (photos.PhotoError, OSError) as error:
+            found.append((path, error))
+        else:
+            break
+    return found
+
+
+def _as_results(unreadable: Mapping[Path, str]) -> list[tuple[Path, Exception]]:
+    return [(path, OSError(reason)) for path, reason in unreadable.items()]
+
+
+def _make_row(path: Path, found) -> Row:
+    return Row(str(path), problem=str(found)) if isinstance(found, Exception) else Row(str(path), found)
+
+
+def _set_aside(path: Path | None) -> None:
+    """Renames captions that are in the way: they may have taken hours, and `--resume` may have been forgotten."""
+    if path is not None and path.is_file() and path.stat().st_size:
+        kept = path.replace(files.free_name(path))
+        steps.say(f"{path} was there already: it is {kept.name} now.")

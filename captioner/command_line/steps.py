@@ -1,0 +1,69 @@
+"""Steps that several commands share. TensorFlow is imported in them alone, since a mistake is better told at once."""
+
+import contextlib
+import dataclasses
+import sys
+from pathlib import Path
+
+from captioner import output, startup
+
+
+def say(text: object) -> None:
+    """Tells the person something that is no result."""
+    if sys.stderr:
+        print(output.escape_steering(str(text)), file=sys.stderr, flush=True)
+
+
+def check_output(path: Path | None) -> None:
+    """Checks that the output can be written, before the long work and not after it."""
+    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        raise FileNotFoundError(f"Cannot write {path}: name a file in a folder that exists.")
+    if path is None and sys.stdout is None:
+        raise OSError("There is no standard output to write to: name a file with --output.")
+
+
+def start_tensorflow() -> None:
+    """Imports TensorFlow, which takes seconds."""
+    startup.keep_freed_memory()
+    startup.import_quietly()
+
+
+def load_captioner(folder: Path):
+    """Loads a captioner; see `captioner.artifacts.catalogue.choose_captioner` for its folder."""
+    start_tensorflow()
+    from captioner.artifacts import saving
+
+    # Keras prints to the screen when it fetches weights; there only captions and scores belong.
+    with contextlib.redirect_stdout(sys.stderr):
+        return saving.load_captioner(folder)
+
+
+def choose_search(captioner, **choices):
+    """Returns the captioner's own search, changed where somebody chose otherwise."""
+    return dataclasses.replace(
+        captioner.settings, **{name: value for name, value in choices.items() if value is not None}
+    )
+
+
+def say_notes(dataset) -> None:
+    """Tells what a data set lacks."""
+    for note in dataset.notes:
+        say(note)
+
+
+def read_split(folder: Path | None, split: str):
+    """Reads one split, and the train captions for counting copies where they are at hand; never the third split."""
+    from captioner.data import datasets
+
+    try:
+        dataset = datasets.read_dataset(folder, ("train", split))
+    except FileNotFoundError:
+        dataset = datasets.read_dataset(folder, (split,))
+    say_notes(dataset)
+    return dataset
+
+
+def write_report(report: dict, path: Path | None) -> None:
+    """Writes a report as JSON to a file, or to the screen for `None`."""
+    with output.open_text(path) as file:
+        file.write(output.dump_json(report, indent=2, ascii_only=path is None and output.knows_few_letters()) + "\n")
