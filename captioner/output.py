@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO, cast
 
 if TYPE_CHECKING:
     from captioner.inference import Caption
@@ -55,6 +55,31 @@ class Layout:
         raise NotImplementedError
 
 
+class ResumableLayout(Layout):
+    """A layout whose rows can be read again, so that a run can go on after them.
+
+    Attributes:
+        columns: What a row holds.
+        start: What a file of it begins with.
+    """
+
+    columns: list[str]
+    start: str
+
+    @staticmethod
+    def is_whole(row: bytes) -> bool:
+        """Whether a row ends where these lines do."""
+        return row.endswith(b"\n")
+
+    def read_rows(self, rows: Iterable[str]) -> Iterator[tuple[str, bool]]:
+        """Yields the photo of each row below the header, and whether it has captions.
+
+        Raises:
+            ValueError: If a row is of another layout.
+        """
+        raise NotImplementedError
+
+
 class TextLayout(Layout):
     """A line for each photo with its caption and how sure it is, further captions below. Failures are not in it."""
 
@@ -66,11 +91,16 @@ class TextLayout(Layout):
         return "".join(f"{line}\n" for line in lines)
 
 
-class JsonLinesLayout(Layout):
+class JsonLinesLayout(ResumableLayout):
     """A JSON object on a line for each photo, with the same keys for all."""
 
     start = '{"photo": '
     indent: int | None = None
+
+    def __init__(self, alternatives: int = 0, **options):
+        super().__init__(alternatives, **options)
+        others = ["alternatives"] if alternatives else []
+        self.columns = ["photo", "caption", "confidence", "log_prob", *others, "error"]
 
     def format_row(self, row):
         best = row.captions[0] if row.captions else None
@@ -85,22 +115,7 @@ class JsonLinesLayout(Layout):
         }
         return dump_json(content, indent=self.indent, ascii_only=self._ascii_only) + "\n"
 
-    @property
-    def columns(self) -> list[str]:
-        """What a row holds."""
-        return ["photo", "caption", "confidence", "log_prob", *["alternatives"] * bool(self.alternatives), "error"]
-
-    @staticmethod
-    def is_whole(row: bytes) -> bool:
-        """Whether a row ends where these lines do."""
-        return row.endswith(b"\n")
-
-    def read_rows(self, rows: Iterable[str]) -> Iterator[tuple[str, bool]]:
-        """Yields the photo of each row, and whether it has captions.
-
-        Raises:
-            ValueError: If a row is of another layout.
-        """
+    def read_rows(self, rows):
         for row in rows:
             try:
                 content = json.loads(row)
@@ -122,7 +137,7 @@ class JsonLayout(JsonLinesLayout):
         return "\n  " + super().format_row(row).rstrip("\n").replace("\n", "\n  ")
 
 
-class CsvLayout(Layout):
+class CsvLayout(ResumableLayout):
     """A header and a row of cells for each photo, as a spreadsheet opens them."""
 
     is_utf8 = True
@@ -142,15 +157,10 @@ class CsvLayout(Layout):
 
     @staticmethod
     def is_whole(row: bytes) -> bool:
-        """Whether a row ends where these lines do, and not within the quoted name of a photo."""
+        """Whether a row ends there, and not within the quoted name of a photo."""
         return row.endswith(b"\n") and row.count(b'"') % 2 == 0
 
-    def read_rows(self, rows: Iterable[str]) -> Iterator[tuple[str, bool]]:
-        """Yields the photo of each row below the header, and whether it has captions.
-
-        Raises:
-            ValueError: If a row is of another layout.
-        """
+    def read_rows(self, rows):
         for number, row in enumerate(rows):
             [cells] = csv.reader([row])
             if len(cells) != len(self.columns) or (number == 0 and cells != self.columns):
@@ -159,7 +169,7 @@ class CsvLayout(Layout):
                 yield read_cell(cells[0]), not cells[-1]
 
 
-LAYOUTS = {"text": TextLayout, "json": JsonLayout, "jsonl": JsonLinesLayout, "csv": CsvLayout}
+LAYOUTS: dict[str, type[Layout]] = {"text": TextLayout, "json": JsonLayout, "jsonl": JsonLinesLayout, "csv": CsvLayout}
 # By the ending of a file's name.
 ENDINGS = {".txt": "text", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
 RESUMABLE = ("jsonl", "csv")
@@ -214,10 +224,11 @@ def open_writer(path: Path | None, layout: Layout, *, resume: bool = False) -> I
         layout: How rows are written.
         resume: Whether to go on after the rows in the file.
     """
-    target = path
+    target, place = path, None
     if layout.is_one_value and path is not None and (path.is_file() or not path.exists()):
-        target = path.resolve().with_name(f"{path.name}.part")
-    has_rows = resume and target.is_file() and target.stat().st_size
+        place = path.resolve()
+        target = place.with_name(f"{path.name}.part")
+    has_rows = resume and target is not None and target.is_file() and target.stat().st_size
     stopped = None
     with open_text(target, "a" if resume else "w", is_utf8=layout.is_utf8) as file:
         if not has_rows:
@@ -227,8 +238,8 @@ def open_writer(path: Path | None, layout: Layout, *, resume: bool = False) -> I
         except KeyboardInterrupt as error:
             stopped = error
         file.write(layout.tail)
-    if target != path:
-        os.replace(target, path.resolve())
+    if target is not None and place is not None:
+        os.replace(target, place)
     if stopped:
         raise stopped
 
@@ -248,10 +259,13 @@ def open_text(path: Path | None, mode: str = "w", *, is_utf8: bool = False) -> c
         return open(path, mode, encoding="utf-8", errors="backslashreplace", newline="")
     if sys.stdout is None:
         raise OSError("There is no standard output to write to. Name a file with --output.")
-    if sys.stdout.isatty():
-        return contextlib.nullcontext(_Terminal(sys.stdout))
-    sys.stdout.reconfigure(errors="backslashreplace", **({"encoding": "utf-8", "newline": ""} if is_utf8 else {}))
-    return contextlib.nullcontext(sys.stdout)
+    screen = cast(io.TextIOWrapper, sys.stdout)
+    if screen.isatty():
+        return contextlib.nullcontext(_Terminal(screen))
+    screen.reconfigure(errors="backslashreplace")
+    if is_utf8:
+        screen.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")
+    return contextlib.nullcontext(screen)
 
 
 def dump_json(content: object, *, indent: int | None = None, ascii_only: bool = False) -> str:
@@ -274,7 +288,7 @@ def escape_steering(text: str) -> str:
 class _Terminal:
     """Standard output where a person reads it: what would steer the terminal is spelled out."""
 
-    def __init__(self, file: TextIO):
+    def __init__(self, file: io.TextIOWrapper):
         file.reconfigure(errors="backslashreplace")
         self._file, self.flush = file, file.flush
 

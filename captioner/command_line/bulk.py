@@ -5,7 +5,7 @@ No more than two batches of pixels are in memory, however many files there are. 
 
 import collections
 import concurrent.futures
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ def caption_paths(
     search: "DecodingConfig | None" = None,
     *,
     batch_size: int = 32,
-) -> Iterator[list[tuple[Path, "list[Caption] | Exception"]]]:
+) -> Generator[list[tuple[Path, "list[Caption] | Exception"]]]:
     """Captions photo files; one that cannot be read gets its reason and stops no other.
 
     Args:

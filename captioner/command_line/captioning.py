@@ -1,6 +1,7 @@
 """The command `caption`: photos and folders of photos to text, CSV or JSON, row by row."""
 
 import argparse
+import collections
 import contextlib
 import itertools
 import os
@@ -40,9 +41,12 @@ class _Run:
         listed = photo_files.list_photos(_read_paths(options.paths))
         self.passed_over, self.unreachable = listed.summary(), _as_results(listed.unreadable)
         self.layout = output.choose_layout(options.format, options.alternatives, for_screen=options.output is None)
-        finished = resuming.resume_file(options.output, self.layout) if options.resume else {}
+        finished: collections.Counter[str] = collections.Counter()
+        if options.resume and isinstance(self.layout, output.ResumableLayout):
+            finished = resuming.resume_file(options.output, self.layout)
         self.missing = resuming.leave_out(listed.photos, finished)
-        self.num_done, self.failed = len(listed.photos) - len(self.missing), []
+        self.num_done = len(listed.photos) - len(self.missing)
+        self.failed: list[Row] = []
         self.num_asked = len(listed.photos) + len(self.unreachable)
 
     def say(self, text: str) -> None:
@@ -154,15 +158,16 @@ def _read_standard_input() -> list[str]:
 
 def _hold(path: Path | None) -> contextlib.AbstractContextManager:
     """Keeps a second command from writing to the same file, but not to the screen or a device."""
-    is_file = path is not None and (path.is_file() or not path.exists())
-    return files.hold(path.resolve(), "writing captions") if is_file else contextlib.nullcontext()
+    if path is None or (path.exists() and not path.is_file()):
+        return contextlib.nullcontext()
+    return files.hold(path.resolve(), "writing captions")
 
 
 def _find_problems(paths: Sequence[Path]) -> list[tuple[Path, Exception]]:
     """Returns why photos cannot be read, as far as the first that can."""
     from captioner.data import decoders, photos
 
-    found = []
+    found: list[tuple[Path, Exception]] = []
     for path in paths:
         try:
             decoders.shared_pool().load_photo(path, 1)

@@ -74,7 +74,7 @@ def run_extract(options: argparse.Namespace) -> int:
         weights=options.encoder_weights or "imagenet",
         mirrored=options.mirrored,
     )
-    failed = {}
+    failed: dict[str, str] = {}
     for split in options.splits:
         failed |= features.extract_features(encoder, dataset.photo_paths(split)).failed
     for image_id, reason in failed.items():

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from captioner import files
-from captioner.output import Layout
+from captioner.output import ResumableLayout
 
 # Bytes. A path on disk has at most 4,096: what is longer is no torn row, and must not be dropped as one.
 _LONGEST_ROW = 1 << 16
 
 
-def resume_file(path: Path, layout: Layout) -> collections.Counter[str]:
+def resume_file(path: Path, layout: ResumableLayout) -> collections.Counter[str]:
     """Leaves in a file the rows of photos that have captions, and drops failures and a torn last row.
 
     Args:
@@ -61,7 +61,7 @@ def leave_out(paths: Sequence[Path], finished: collections.Counter[str]) -> list
     return missing
 
 
-def _split_rows(path: Path, layout: Layout) -> tuple[list[bytes], bytes]:
+def _split_rows(path: Path, layout: ResumableLayout) -> tuple[list[bytes], bytes]:
     """Returns the whole rows of a file, and what follows them."""
     rows, torn = [], b""
     with path.open("rb") if path.is_file() else io.BytesIO() as file:
@@ -75,7 +75,7 @@ def _split_rows(path: Path, layout: Layout) -> tuple[list[bytes], bytes]:
     return rows, torn
 
 
-def _refusal(path: Path, layout: Layout, received: str) -> ValueError:
+def _refusal(path: Path, layout: ResumableLayout, received: str) -> ValueError:
     return ValueError(
         f"{path} cannot be resumed: give the options of the run that wrote it, or name another file. "
         f"Expected: rows of {', '.join(layout.columns)}. Received: {received[:80]!r}"

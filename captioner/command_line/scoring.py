@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from captioner import output
 from captioner.command_line import steps
@@ -43,7 +44,7 @@ def run_score(options: argparse.Namespace) -> int:
     return 0
 
 
-def read_captions(path: Path, image_ids: Collection[str]) -> tuple[dict[str, str], int]:
+def read_captions(path: Path, image_ids: Collection[str]) -> tuple[dict[str, Any], int]:
     """Reads captions in any form that is used for them.
 
     Args:
@@ -66,7 +67,9 @@ def read_captions(path: Path, image_ids: Collection[str]) -> tuple[dict[str, str
     if isinstance(content, list):
         rows = [row for row in content if not (isinstance(row, dict) and row.get("error"))]
         num_unreadable, content = num_unreadable + len(content) - len(rows), rows
-    captions, index = {}, _index_names(image_ids)
+    # Whether each is a text is judged where they are scored.
+    captions: dict[str, Any] = {}
+    index = _index_names(image_ids)
     for name, caption in _pairs(content, path):
         name = unicodedata.normalize("NFC", str(name))
         image_id = index.get(name) or index.get(PurePosixPath(name).name) or name

@@ -21,6 +21,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import keras
 import numpy as np
@@ -80,7 +81,7 @@ def fine_tune_captioner(
     }
     mirror_images = maps["validation views"] if captioner.encoder.mirrored else None
     encoded = _Encoded(tail, stem.map_shape, maps["validation"], mirror_images)
-    score = evaluation.validation_scorer(captioner, encoded, references["validation"])
+    score = evaluation.validation_scorer(captioner, cast(FeatureStore, encoded), references["validation"])
     trainer = _Trainer(captioner, tail, stem.map_shape, settings)
     batches = PhotoBatches(references["train"], captioner.vocabulary, maps["train"], train_views, settings)
     run.train(trainer, batches, lambda: score(captioner.decoder), settings, progress)
