@@ -25,6 +25,26 @@ def damaged(path: Path, remedy: str = MAKE_CAPTIONER_ANEW) -> str:
     return f"{path} is damaged. {remedy}"
 
 
+@contextlib.contextmanager
+def reading(path: str | Path, remedy: str = MAKE_CAPTIONER_ANEW) -> Iterator[None]:
+    """Tells in one sentence of a file that cannot be read.
+
+    What Keras, h5py, zipfile, numpy and csv make of a damaged file is any error, and another with each Python.
+
+    Args:
+        path: The file that the block reads.
+        remedy: A sentence that says what to do.
+
+    Raises:
+        ValueError: For any error in the block, which is its cause.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{damaged(Path(path), remedy)} Received: {reason[:120]}") from error
+
+
 def read_json(path: str | Path, remedy: str = MAKE_CAPTIONER_ANEW) -> dict:
     """Reads a JSON object as everybody would: no name twice, no number that is none or beyond float64.
 

@@ -114,16 +114,12 @@ def load_captioner(folder: str | Path, *, encoder: Encoder | None = None) -> Cap
 
 
 def _load_decoder(file: Path) -> CaptionDecoder:
-    try:
+    with files.reading(file):
         decoder = keras.saving.load_model(file, compile=False)
         if not isinstance(decoder, CaptionDecoder):
             raise TypeError(f"a {type(decoder).__name__} in place of a CaptionDecoder")
         float16.check_finite(decoder, "It")
-        return decoder
-    # Keras, h5py and zipfile let through whatever a damaged file makes of them, another error with each Python.
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{files.damaged(file)} Received: {reason[:120]}") from error
+    return decoder
 
 
 def _without_optimizer(decoder: CaptionDecoder) -> CaptionDecoder:

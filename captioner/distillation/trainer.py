@@ -17,7 +17,6 @@ References:
 import csv
 import dataclasses
 import hashlib
-import os
 import time
 from concurrent import futures
 from pathlib import Path
@@ -28,7 +27,7 @@ import tqdm
 from keras import ops
 from PIL import Image
 
-from captioner import config
+from captioner import config, files
 from captioner.data import photos
 from captioner.distillation import augmentation, student
 from captioner.distillation.lessons import Lessons
@@ -173,11 +172,8 @@ class Distillation:
         arrays = {name: ops.convert_to_numpy(variable) for name, variable in self._state().items()}
         arrays |= {f"teacher_{name}": values for name, values in self._teacher.statistics.items()}
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / "checkpoint.tmp", "wb") as file:
-            np.savez(file, views=self.views, made_of=self._made_of, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(self.folder / "checkpoint.tmp", self._checkpoint_file)
+        with files.replace_file(self._checkpoint_file) as new:
+            np.savez(new, views=self.views, made_of=self._made_of, **arrays)
 
     @property
     def _checkpoint_file(self) -> Path:
@@ -220,7 +216,8 @@ class Distillation:
     def _read_checkpoint(self) -> dict[str, np.ndarray]:
         if not self._checkpoint_file.is_file():
             return {}
-        with np.load(self._checkpoint_file) as arrays:
+        remedy = "Delete that file: the run begins anew."
+        with files.reading(self._checkpoint_file, remedy), np.load(self._checkpoint_file) as arrays:
             checkpoint = dict(arrays)
         made_of = str(checkpoint.get("made_of", "an earlier version of this project"))
         if made_of != self._made_of:

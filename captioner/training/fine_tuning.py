@@ -14,10 +14,7 @@ Legend: `B` photos, `N` captions, `T` words, `M` cells of a map, `C` its channel
 `D` region depth.
 """
 
-import csv
 import dataclasses
-import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,7 +25,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from captioner import config, float16
+from captioner import config, files, float16
 from captioner.data import datasets
 from captioner.data.drawings import dataset as drawings
 from captioner.decoder import losses
@@ -38,7 +35,7 @@ from captioner.encoders.encoder import turn_back
 from captioner.encoders.features import FeatureStore
 from captioner.inference import Captioner
 from captioner.scoring import evaluation
-from captioner.training import teacher_forcing
+from captioner.training import run_files, teacher_forcing
 
 
 def fine_tune_captioner(
@@ -65,7 +62,7 @@ def fine_tune_captioner(
         encoder can learn.
 
     Raises:
-        ValueError: If `run_dir` holds the run of something else.
+        ValueError: If `run_dir` holds the run of something else, or a file of it is damaged.
     """
     settings = settings or config.FineTuningConfig()
     if not settings.epochs or not specs.ENCODERS[captioner.encoder.name].last_frozen_layer:
@@ -252,13 +249,8 @@ class _Run:
 
     def __init__(self, folder: Path, description: dict):
         self.history: list[dict] = []
-        self._files = {name: folder / name for name in ("run.json", "history.csv", "state.npz", "best.npz")}
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(description, indent=2, sort_keys=True)
-        if not self._files["run.json"].is_file():
-            self._files["run.json"].write_text(text + "\n", encoding="utf-8")
-        elif self._files["run.json"].read_text(encoding="utf-8").strip() != text:
-            raise ValueError(f"{folder} holds another training run. Delete that folder or name another one.")
+        self._files = {name: folder / name for name in (run_files.HISTORY_FILE, "state.npz", "best.npz")}
+        run_files.describe_run(folder / run_files.RUN_FILE, description)
 
     def train(
         self,
@@ -279,7 +271,7 @@ class _Run:
             if teacher_forcing.best_epoch(self.history) is self.history[-1]:
                 self._save_arrays("best.npz", trainer.get_weights())
             trainer.swap_averages()
-            self._save_history()
+            run_files.write_history(self._files[run_files.HISTORY_FILE], self.history)
             # Last: an epoch without it never happened.
             self._save_arrays("state.npz", trainer.get_state())
 
@@ -292,29 +284,18 @@ class _Run:
         if not self._files["state.npz"].is_file():
             return
         *state, done = self._load_arrays("state.npz")
-        with open(self._files["history.csv"], newline="", encoding="utf-8") as lines:
-            rows = list(csv.DictReader(lines))[: int(done)]
-        self.history = [{name: float(value) if value else None for name, value in row.items()} for row in rows]
-        trainer.set_state(state)
+        self.history = run_files.read_history(self._files[run_files.HISTORY_FILE], int(done))
+        with run_files.reading(self._files["state.npz"]):
+            trainer.set_state(state)
 
     def _should_stop(self, patience: int) -> bool:
         best = teacher_forcing.best_epoch(self.history)["epoch"] if self.history else 0
         return len(self.history) - 1 - best >= patience
 
-    def _save_history(self) -> None:
-        temporary = self._files["history.csv"].with_suffix(".tmp")
-        with open(temporary, "w", newline="", encoding="utf-8") as lines:
-            writer = csv.DictWriter(lines, fieldnames=list(self.history[0]))
-            writer.writeheader()
-            writer.writerows(self.history)
-        os.replace(temporary, self._files["history.csv"])
-
     def _save_arrays(self, name: str, arrays: Sequence[np.ndarray]) -> None:
-        # The suffix stays last, else numpy adds its own.
-        temporary = self._files[name].with_name(f"tmp-{name}")
-        np.savez(temporary, *arrays, np.array(len(self.history)))
-        os.replace(temporary, self._files[name])
+        with files.replace_file(self._files[name]) as new:
+            np.savez(new, *arrays, np.array(len(self.history)))
 
     def _load_arrays(self, name: str) -> list[np.ndarray]:
-        with np.load(self._files[name]) as file:
+        with run_files.reading(self._files[name]), np.load(self._files[name]) as file:
             return [file[key] for key in file.files]

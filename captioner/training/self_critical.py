@@ -19,9 +19,7 @@ References:
 """
 
 import collections
-import csv
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -36,7 +34,7 @@ from captioner import config
 from captioner.data.vocabulary import Vocabulary
 from captioner.decoder.batches import PhotoViews
 from captioner.decoder.network import CaptionDecoder
-from captioner.training import teacher_forcing
+from captioner.training import run_files, teacher_forcing
 
 _WEIGHTS_FILE, _HISTORY_FILE, _SETTINGS_FILE = "refined.weights.h5", "refined.csv", "refined.json"
 
@@ -72,13 +70,14 @@ def refine_decoder(
         0), the scores under `val_<name>`, and `seconds`.
     """
     run_dir, settings = Path(run_dir), settings or config.SelfCriticalConfig()
-    files = {name: run_dir / name for name in (_WEIGHTS_FILE, _HISTORY_FILE, _SETTINGS_FILE)}
+    weights, history_file, begun_file = (run_dir / name for name in (_WEIGHTS_FILE, _HISTORY_FILE, _SETTINGS_FILE))
     begun = {"settings": dataclasses.asdict(settings), "decoder": _digest(decoder)} | (description or {})
-    if _read_settings(files[_SETTINGS_FILE]) == begun:
-        decoder.load_weights(files[_WEIGHTS_FILE])
-        return _read_history(files[_HISTORY_FILE])
+    if begun_file.is_file() and run_files.read_description(begun_file) == begun:
+        with run_files.reading(weights):
+            decoder.load_weights(weights)
+        return run_files.read_history(history_file)
     # What is there is of another run, and from now on its weights are overwritten.
-    files[_SETTINGS_FILE].unlink(missing_ok=True)
+    begun_file.unlink(missing_ok=True)
     trainer = _Trainer(decoder, views, references, vocabulary, settings)
     history: list[dict] = []
     for number in range(settings.rounds + 1):
@@ -87,12 +86,12 @@ def refine_decoder(
         scores = {f"val_{name}": float(value) for name, value in score_validation(decoder).items()}
         history.append({"round": number, "reward": reward} | scores)
         if best_round(history) is history[-1]:
-            decoder.save_weights(files[_WEIGHTS_FILE])
+            decoder.save_weights(weights)
         history[-1]["seconds"] = time.monotonic() - started
-    _write_history(files[_HISTORY_FILE], history)
+    run_files.write_history(history_file, history)
     # Last: without it the rest is of an unfinished run.
-    files[_SETTINGS_FILE].write_text(json.dumps(begun), encoding="utf-8")
-    decoder.load_weights(files[_WEIGHTS_FILE])
+    run_files.describe_run(begun_file, begun)
+    decoder.load_weights(weights)
     return history
 
 
@@ -184,22 +183,6 @@ class _Trainer:
 def _digest(decoder: CaptionDecoder) -> str:
     """Tells one decoder's weights from another's."""
     return " ".join(f"{float(np.sum(weight, dtype=np.float64)):.9g}" for weight in decoder.get_weights())
-
-
-def _read_settings(file: Path) -> dict | None:
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-
-
-def _read_history(file: Path) -> list[dict]:
-    with open(file, newline="", encoding="utf-8") as lines:
-        return [{name: float(value) if value else None for name, value in row.items()} for row in csv.DictReader(lines)]
-
-
-def _write_history(file: Path, history: list[dict]) -> None:
-    with open(file, "w", newline="", encoding="utf-8") as lines:
-        writer = csv.DictWriter(lines, fieldnames=list(history[0]))
-        writer.writeheader()
-        writer.writerows(history)
 
 
 _MAX_ORDER = 4

@@ -9,10 +9,7 @@ optimizer, schedule) and `best.weights.h5`. Killed at any moment, the same call 
 Legend: `B` batch, `T` caption length, `V` vocabulary.
 """
 
-import csv
 import dataclasses
-import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,10 +17,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from captioner import config
+from captioner import config, files
 from captioner.decoder import losses
 from captioner.decoder.batches import CaptionBatches
 from captioner.decoder.network import CaptionDecoder
+from captioner.training import run_files
 
 MONITOR = "val_cider_d"
 
@@ -75,11 +73,13 @@ def train_decoder(
         under `val_<name>`, and `seconds`, validation included.
 
     Raises:
-        ValueError: If `run_dir` holds the run of something else.
+        ValueError: If `run_dir` holds the run of something else, or a file of it is damaged.
     """
     settings = settings or config.TrainingConfig()
     run = _Run(Path(run_dir), settings.patience)
-    run.check({"training": dataclasses.asdict(settings)} | (description or {}))
+    run_files.describe_run(
+        run.folder / run_files.RUN_FILE, {"training": dataclasses.asdict(settings)} | (description or {})
+    )
     compile_decoder(decoder, settings, train.num_batches)
     first_epoch = run.restore(decoder)
     if first_epoch < settings.epochs and not run.should_stop():
@@ -94,7 +94,8 @@ def train_decoder(
             callbacks=[_Scores(score_validation), _Checkpoints(run, settings.seed)],
             verbose=verbose,
         )
-    decoder.load_weights(run.best_file)
+    with run_files.reading(run.best_file):
+        decoder.load_weights(run.best_file)
     return run.history
 
 
@@ -117,43 +118,35 @@ class _Run:
     def __init__(self, folder: Path, patience: int):
         self.folder, self.patience = folder, patience
         self.best_file = folder / "best.weights.h5"
+        self._history_file = folder / run_files.HISTORY_FILE
         self.history: list[dict[str, float]] = []
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def check(self, description: dict) -> None:
-        """Writes down what is trained, or holds that it is what was begun here."""
-        file = self.folder / "run.json"
-        text = json.dumps(description, indent=2, sort_keys=True)
-        if not file.is_file():
-            file.write_text(text + "\n", encoding="utf-8")
-        elif file.read_text(encoding="utf-8").strip() != text:
-            raise ValueError(f"{self.folder} holds another training run. Delete that folder or name another one.")
 
     def restore(self, decoder: CaptionDecoder) -> int:
         """Loads the newest whole epoch into a compiled decoder and returns how many epochs are done."""
         saved = sorted(self.folder.glob("epoch-*.keras"))
         if not saved:
             return 0
-        done = int(saved[-1].stem.removeprefix("epoch-"))
-        with open(self.folder / "history.csv", newline="", encoding="utf-8") as file:
-            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-        self.history = rows[:done]
-        restored = keras.saving.load_model(saved[-1])
-        decoder.set_weights(restored.get_weights())
-        decoder.optimizer.build(decoder.trainable_variables)
-        restored.optimizer.build(restored.trainable_variables)
-        for variable, value in zip(decoder.optimizer.variables, restored.optimizer.variables, strict=True):
-            variable.assign(value)
+        with run_files.reading(saved[-1]):
+            done = int(saved[-1].stem.removeprefix("epoch-"))
+            restored = keras.saving.load_model(saved[-1])
+            decoder.set_weights(restored.get_weights())
+            decoder.optimizer.build(decoder.trainable_variables)
+            restored.optimizer.build(restored.trainable_variables)
+            for variable, value in zip(decoder.optimizer.variables, restored.optimizer.variables, strict=True):
+                variable.assign(value)
+        self.history = run_files.read_history(self._history_file, done)
         return done
 
     def save(self, decoder: CaptionDecoder, row: dict[str, float]) -> None:
         """Adds an epoch. The checkpoint comes last: an epoch without it never happened."""
         self.history.append(row)
         if best_epoch(self.history) is row:
-            _write_then_rename(decoder.save_weights, self.best_file)
-        self._write_history()
+            with files.replace_file(self.best_file) as new:
+                decoder.save_weights(new)
+        run_files.write_history(self._history_file, self.history)
         name = f"epoch-{len(self.history):03d}.keras"
-        _write_then_rename(decoder.save, self.folder / name)
+        with files.replace_file(self.folder / name) as new:
+            decoder.save(new)
         for old in self.folder.glob("epoch-*.keras"):
             if old.name != name:
                 old.unlink()
@@ -161,22 +154,6 @@ class _Run:
     def should_stop(self) -> bool:
         """Whether `patience` epochs in a row brought nothing better."""
         return bool(self.history) and len(self.history) - best_epoch(self.history)["epoch"] >= self.patience
-
-    def _write_history(self) -> None:
-        def write(path):
-            with open(path, "w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, fieldnames=list(self.history[0]))
-                writer.writeheader()
-                writer.writerows(self.history)
-
-        _write_then_rename(write, self.folder / "history.csv")
-
-
-def _write_then_rename(write: Callable[[Path], None], path: Path) -> None:
-    # The suffixes stay last, since Keras reads the format from them.
-    temporary = path.with_name(f"tmp-{path.name}")
-    write(temporary)
-    os.replace(temporary, path)
 
 
 class _Scores(keras.callbacks.Callback):

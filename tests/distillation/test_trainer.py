@@ -155,12 +155,29 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_pa
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_half_written_checkpoint_is_never_read(tmp_path, lessons):
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path, lessons, monkeypatch):
     run = start(tmp_path / "run", lessons)
     run.views = 8
     run.save()
-    (tmp_path / "run" / "checkpoint.tmp").write_bytes(b"killed here")
+
+    def fill_disk(file, **_):
+        file.write_bytes(b"half of it")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(np, "savez", fill_disk)
+    run.views = 16
+    with pytest.raises(OSError, match="No space left"):
+        run.save()
+    assert [file.name for file in (tmp_path / "run").iterdir()] == ["checkpoint.npz"]
     assert start(tmp_path / "run", lessons).views == 8
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\3\4 cut short"])
+def test_a_damaged_checkpoint_is_one_sentence(tmp_path, lessons, content):
+    start(tmp_path / "run", lessons).save()
+    (tmp_path / "run" / "checkpoint.npz").write_bytes(content)
+    with pytest.raises(ValueError, match="checkpoint.npz is damaged. Delete that file: the run begins anew. Received"):
+        start(tmp_path / "run", lessons)
 
 
 @pytest.mark.parametrize("other", ["architecture", "words", "teacher", "version"])

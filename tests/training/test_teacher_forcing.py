@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from captioner import config, inference
+from captioner import config, files, inference
 from captioner.data.vocabulary import SPECIAL_WORDS, Vocabulary
 from captioner.decoder import batches, losses
 from captioner.decoder.network import CaptionDecoder
@@ -229,6 +229,40 @@ def test_an_epoch_without_its_checkpoint_never_happened(finished, tmp_path):
     file.write_text("\n".join([*rows, rows[-1]]) + "\n")
     _, history = train(tmp_path / "torn", [])
     assert [row["epoch"] for row in history] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("damage", ["cut short", "empty", "noise"])
+@pytest.mark.parametrize("name", ["run.json", "history.csv", "epoch-003.keras", "best.weights.h5"])
+def test_a_damaged_run_says_which_file_and_what_to_do(finished, tmp_path, name, damage):
+    run = shutil.copytree(finished[0], tmp_path / "run")
+    content = (run / name).read_bytes()
+    noise = np.random.default_rng(0).bytes(len(content))
+    (run / name).write_bytes({"cut short": content[: len(content) // 2], "empty": b"", "noise": noise}[damage])
+    with pytest.raises(ValueError, match=rf"{name} is damaged. Delete the folder .*run and train again.") as caught:
+        train(run, [])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["history.csv", "best.weights.h5"])
+def test_a_run_that_lacks_a_file_says_which(finished, tmp_path, name):
+    run = shutil.copytree(finished[0], tmp_path / "run")
+    (run / name).unlink()
+    with pytest.raises(ValueError, match=rf"{name} is damaged. Delete the folder .*run and train again."):
+        train(run, [])
+
+
+def test_no_file_of_a_run_is_written_in_place(tmp_path, monkeypatch):
+    written, replace_file = [], files.replace_file
+
+    def note(path):
+        written.append(path.name)
+        return replace_file(path)
+
+    monkeypatch.setattr(files, "replace_file", note)
+    train(tmp_path, [1.0, 2.0, 0.5])
+    # Epoch 3 was no better, so its weights are not the best.
+    epochs = [["best.weights.h5", "history.csv", "epoch-001.keras"], ["best.weights.h5", "history.csv"]]
+    assert written == ["run.json", *epochs[0], *epochs[1], "epoch-002.keras", "history.csv", "epoch-003.keras"]
 
 
 def test_the_run_of_something_else_is_not_gone_on_with(tmp_path, monkeypatch):

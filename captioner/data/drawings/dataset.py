@@ -8,12 +8,10 @@ No TensorFlow here.
 
 import dataclasses
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from captioner import config
+from captioner import config, files
 from captioner.data import datasets
 from captioner.data.drawings import captions as scene_captions
 from captioner.data.drawings import pictures as scene_pictures
@@ -41,6 +39,7 @@ def draw_dataset(folder: str | Path | None = None, *, num_photos: int = 500, see
         ValueError: If there are too few photos to have three splits.
     """
     folder = Path(folder or DEFAULT_FOLDER)
+    files.heal_folder(folder)
     made_from = {"version": DRAWING_VERSION, "num_photos": num_photos, "seed": seed}
     if folder.exists() and any(folder.iterdir()):
         if not is_drawn(folder):
@@ -50,14 +49,8 @@ def draw_dataset(folder: str | Path | None = None, *, num_photos: int = 500, see
         if _read_json(folder)["made_from"] == made_from:
             return folder
     planned = scenes.plan_scenes(num_photos, seed)
-    new, old = (folder.with_name(f".{folder.name}.{state}") for state in ("new", "old"))
-    for leftover in (new, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    _write_folder(new, planned, made_from)
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(new, folder)
-    shutil.rmtree(old, ignore_errors=True)
+    with files.replace_folder(folder) as new:
+        _write_folder(new, planned, made_from)
     return folder
 
 
