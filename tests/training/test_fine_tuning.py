@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from captioner import config
-from captioner.artifacts import saving
+from captioner.artifacts import manifest, saving
 from captioner.data import datasets
 from captioner.data.vocabulary import Vocabulary
 from captioner.encoders import crops, features, specs, stages
@@ -208,9 +208,11 @@ def test_what_was_tuned_is_saved_with_the_captioner_and_comes_back(
     assert "its last stages trained with the decoder" in card and "It is a toy, CC0." in card
 
     (folder / saving.KERNELS_FILE).write_bytes(b"damaged")
+    manifest.write_manifest(folder)
     with pytest.raises(ValueError, match=r"does not hold fine-tuned weights of staged\. Received: "):
         saving.load_captioner(folder)
     (folder / saving.KERNELS_FILE).unlink()
+    manifest.write_manifest(folder)
     with pytest.raises(ValueError, match="was trained on features of another encoder"):
         saving.load_captioner(folder)
 
