@@ -76,7 +76,8 @@ class _Run:
         from captioner.command_line import bulk
 
         options = self.options
-        self.say(f"Loading {self.folder.name} for {len(self.missing):,} photos ...")
+        num_photos = f"{len(self.missing):,} photo{'s' * (len(self.missing) > 1)}"
+        self.say(f"Loading {self.folder.name} for {num_photos} ...")
         captioner = steps.load_captioner(self.folder)
         num_beams = max(options.num_beams or captioner.settings.num_beams, options.alternatives + 1)
         search = steps.choose_search(captioner, num_beams=num_beams, length_penalty=options.length_penalty)
@@ -103,7 +104,7 @@ class _Run:
         return tqdm.tqdm(
             total=self.num_asked,
             initial=self.num_done,
-            unit=" photos",
+            unit="photo",
             dynamic_ncols=True,
             mininterval=_ON_TERMINAL if sys.stderr and sys.stderr.isatty() else _IN_LOG,
             disable=self.options.quiet or on_screen or len(self.missing) < 2 or sys.stderr is None,

@@ -46,6 +46,8 @@ def train_captioner(
         The folder of the captioner. The run's checkpoints stay in `data/runs/<name>`.
     """
     dataset = datasets.read_dataset(data, ("train", "validation"))
+    for note in dataset.notes:
+        print(note)
     num_captions = len(dataset.captions("train"))
     settings = config.suggest_training(num_captions, **training_choices or {})
     encoder_name, why = weights.choose_encoder(encoder_name)

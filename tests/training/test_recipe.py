@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 
@@ -102,3 +103,13 @@ def test_a_captioner_is_named_after_its_encoder_and_data_other_than_flickr8k(dra
     dataset = datasets.read_dataset(drawn_dir)
     assert recipe.name_captioner("compact", dataset) == f"compact-{dataset.name}"
     assert recipe.name_captioner("compact", dataclasses.replace(dataset, name="flickr8k")) == "compact"
+
+
+def test_what_a_data_set_lacks_is_said_before_the_long_work(drawn_dir, tmp_path, capsys):
+    folder = shutil.copytree(drawn_dir, tmp_path / "drawings")
+    missing = datasets.read_dataset(folder).image_ids("train")[0]
+    (folder / "Images" / missing).unlink()
+    # Nothing is trained: the encoder that is asked for does not exist.
+    with pytest.raises(ValueError, match="owl"):
+        recipe.train_captioner(folder, "owl")
+    assert f"photos are missing in {folder / 'Images'}, for example '{missing}'." in capsys.readouterr().out
