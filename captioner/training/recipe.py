@@ -39,8 +39,7 @@ def train_captioner(
         encoder_weights, mirrored: As for `captioner.encoders.encoder.load_encoder`.
         decoder_choices: Shape of the decoder, as for `captioner.config.suggest_decoder`.
         training_choices: How to train, as for `captioner.config.suggest_training`.
-        fine_tuning_settings: How the encoder's last stages learn on with the decoder. Self-critical training follows
-            where none do: after fine-tuning it has not paid.
+        fine_tuning_settings: How the encoder's last stages learn on with the decoder.
 
     Returns:
         The folder of the captioner. The run's checkpoints stay in `data/runs/<name>`.
@@ -65,15 +64,15 @@ def train_captioner(
     history = fit_captioner(captioner, dataset, stores, run_dir, settings=settings, crops=cropped)
     tuning = fine_tuning_settings or config.FineTuningConfig(seed=settings.seed)
     tuned = fine_tuning.fine_tune_captioner(captioner, dataset, run_dir / "fine_tuning", settings=tuning)
-    refined = []
     if captioner.encoder.changed_layers:
-        stores["validation"] = features.extract_features(captioner.encoder, dataset.photo_paths("validation"))
-    else:
-        refinement = config.SelfCriticalConfig(seed=settings.seed)
-        refined = refine_captioner(captioner, dataset, stores, run_dir, settings=refinement, crops=cropped)
+        stores = {split: features.extract_features(encoder, dataset.photo_paths(split)) for split in dataset.splits}
+        cropped = crops.extract_crops(encoder, dataset, settings)
+    refinement = config.SelfCriticalConfig(seed=settings.seed)
+    refined = refine_captioner(captioner, dataset, stores, run_dir, settings=refinement, crops=cropped)
+    searched = evaluation.choose_length_penalty(captioner, dataset, stores["validation"])
     report = evaluation.evaluate_captioner(captioner, dataset, stores["validation"], "validation")
     report |= {"seed": settings.seed, "best_epoch": teacher_forcing.best_epoch(history)["epoch"], "refinement": refined}
-    report["fine_tuning"] = tuned
+    report |= {"fine_tuning": tuned, "length_penalties": searched}
     report["calibration"] = calibration.calibrate_captioner(captioner, dataset, stores["validation"])
     print(calibration.describe_report(report["calibration"]))
     return saving.save_captioner(captioner, config.ARTIFACTS_DIR / captioner.name, report)

@@ -1,6 +1,7 @@
 """Which captioners there are, and what is read of them without TensorFlow."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -54,6 +55,14 @@ def test_what_came_with_the_project_is_listed_unless_a_folder_is_named_or_a_name
     put_captioner(project / "shipped" / "vgg16")
     monkeypatch.setenv(config.ARTIFACTS_VARIABLE, str(project / "artifacts"))
     assert catalogue.list_captioners() == [retrained]
+
+
+def test_a_captioner_whose_encoder_comes_in_a_package_that_is_missing_is_listed_last(tmp_path, monkeypatch):
+    for name in ("compact", "efficientnet_lite2"):
+        put_captioner(tmp_path / name).joinpath("config.json").write_text(json.dumps({"encoder": {"name": name}}))
+    for module, first in (("json", "efficientnet_lite2"), ("no_such_package", "compact")):
+        monkeypatch.setitem(config.PACKAGED_ENCODERS, "efficientnet_lite2", module)
+        assert catalogue.list_captioners(tmp_path)[0].name == first
 
 
 def test_missing_metrics_are_explained(tiny_bundle):

@@ -156,3 +156,16 @@ def test_controls_need_only_the_photos_that_were_captioned(report, dataset):
 def test_outside_a_checkout_the_commit_is_not_known(monkeypatch, tmp_path):
     monkeypatch.setattr(evaluation.config, "PROJECT_DIR", tmp_path)
     assert evaluation.describe_machine()["git_commit"] is None
+
+
+def test_the_length_penalty_with_the_best_validation_captions_is_chosen(build_captioner, dataset, monkeypatch):
+    captioner = build_captioner(None)
+    scores = {0.75: 10.0, 1.0: 30.0, 1.25: 30.0, 1.5: 20.0}
+    monkeypatch.setattr(evaluation, "readable_photos", lambda *_: list(dataset.image_ids("validation")))
+    monkeypatch.setattr(evaluation, "write_captions", lambda *arguments: arguments[-1].length_penalty)
+    found = {"bleu_4": 1.0, "mean_length": 9.0}
+    monkeypatch.setattr(metrics, "score_captions", lambda penalty, _: found | {"cider_d": scores[penalty]})
+    rows = evaluation.choose_length_penalty(captioner, dataset, None)
+    # The smaller of equals.
+    assert captioner.settings.length_penalty == 1.0
+    assert [(row["length_penalty"], row["cider_d"]) for row in rows] == list(scores.items())
