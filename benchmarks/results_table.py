@@ -15,6 +15,7 @@ from captioner.artifacts import results
 README = config.PROJECT_DIR / "README.md"
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 CLAIMS_BEGIN, CLAIMS_END = "<!-- claims: begin -->", "<!-- claims: end -->"
+STEPS_BEGIN, STEPS_END = "<!-- steps: begin -->", "<!-- steps: end -->"
 CLAIMS = {
     "colors": "colours no reference names",
     "numbers": "numbers no reference gives",
@@ -79,6 +80,21 @@ def build_claims_table(reports: dict[str, dict]) -> str:
     return "\n".join([*lines, _overused_row(asked)])
 
 
+def build_steps_table(runs: dict[str, dict]) -> str:
+    """Returns a Markdown table of what each step of a run brought.
+
+    Args:
+        runs: Name -> content of a file in `artifacts/results/runs/`.
+    """
+    lines = ["| validation, 3 beams | length penalty | CIDEr-D | BLEU-4 | words used | minutes |", "|---" * 6 + "|"]
+    for name, run in runs.items():
+        for step in run["steps"]:
+            scores = f"{step['cider_d']:.1f} | {step['bleu_4']:.1f} | {step['words_used']}"
+            minutes = f"{step['minutes']:.0f}" if step.get("minutes") else ""
+            lines.append(f"| `{name}`: {step['step']} | {step['length_penalty']} | {scores} | {minutes} |")
+    return "\n".join(lines)
+
+
 def _overused_row(asked: dict[str, dict]) -> str:
     """Returns the most over-used word of each, with its share of the captions and of the references."""
     words = [claims["overused"][0] for claims in asked.values()]
@@ -112,11 +128,13 @@ def main() -> None:
         print(f"Kept {results.keep_result(options.keep).name}.")
     reports = results.read_results()
     table, claims = build_table(reports, results.read_published()), build_claims_table(reports)
+    steps = build_steps_table(results.read_runs())
     if options.write:
         readme = replace_table(README.read_text(encoding="utf-8"), table)
-        README.write_text(replace_table(readme, claims, CLAIMS_BEGIN, CLAIMS_END), encoding="utf-8")
+        readme = replace_table(readme, claims, CLAIMS_BEGIN, CLAIMS_END)
+        README.write_text(replace_table(readme, steps, STEPS_BEGIN, STEPS_END), encoding="utf-8")
     else:
-        print(f"{table}\n\n{claims}")
+        print(f"{table}\n\n{claims}\n\n{steps}")
 
 
 if __name__ == "__main__":

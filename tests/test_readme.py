@@ -18,6 +18,28 @@ def test_the_table_in_the_readme_is_the_one_that_the_result_files_give():
     assert results_table.replace_table(readme, claims, results_table.CLAIMS_BEGIN, results_table.CLAIMS_END) == readme
 
 
+def test_steps_in_the_readme_are_those_of_the_runs_that_are_kept():
+    readme = results_table.README.read_text(encoding="utf-8")
+    steps = results_table.build_steps_table(results.read_runs())
+    assert results_table.replace_table(readme, steps, results_table.STEPS_BEGIN, results_table.STEPS_END) == readme
+
+
+def test_a_step_of_a_run_is_a_row():
+    step = {
+        "step": "alone",
+        "length_penalty": 1.5,
+        "cider_d": 47.27,
+        "bleu_4": 19.1,
+        "words_used": 157,
+        "minutes": 11.6,
+    }
+    rows = results_table.build_steps_table({"toy": {"steps": [step, step | {"minutes": None}]}}).splitlines()
+    assert rows[2:] == [
+        "| `toy`: alone | 1.5 | 47.3 | 19.1 | 157 | 12 |",
+        "| `toy`: alone | 1.5 | 47.3 | 19.1 | 157 |  |",
+    ]
+
+
 def test_a_table_has_a_row_for_each_split_and_control_and_for_what_others_published():
     scores = dict.fromkeys(results_table.SCORES, 12.34)
     report = scores | {"split": "validation", "num_beams": 3, "controls": {"human": scores}}
