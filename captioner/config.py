@@ -155,7 +155,7 @@ class SelfCriticalConfig:
     # Captions drawn for each photo; each is compared with the others.
     num_samples: int = 5
     # A tenth of it at the end. Faster, and captions get short before they get better.
-    learning_rate: float = 2e-5
+    learning_rate: float = 3e-5
     max_length: int = 20
     seed: int = 0
 
