@@ -1,6 +1,7 @@
 """Fine-tuning at toy size: two convolutions, of which the second learns, and drawn pictures."""
 
 import dataclasses
+import json
 
 import keras
 import numpy as np
@@ -236,3 +237,24 @@ def test_the_rates_warm_up_and_fall_along_a_cosine():
     shares = [settings.learning_rate_share(step, 110) for step in (0, 5, 10, 60, 110)]
     # 0.05 + 0.95 * 5 / 10, then from 1 to 0.1 with the middle at (1 + 0.1) / 2.
     assert shares == pytest.approx([0.05, 0.525, 1.0, 0.55, 0.1])
+
+
+@pytest.mark.slow
+def test_the_recipe_tunes_the_encoder_and_measures_with_what_it_became(staged, project, drawn_dir, monkeypatch):
+    folder = recipe.train_captioner(
+        drawn_dir,
+        staged,
+        name="toy",
+        decoder_choices={"units": 8, "embedding_size": 4, "attention_size": 4, "memory_size": 8},
+        training_choices={"epochs": 1, "batch_size": 32},
+        # So fast that the captions of some epoch beat those before.
+        fine_tuning_settings=dataclasses.replace(SETTINGS, epochs=3, learning_rate=0.02, averaging=0.5),
+    )
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert [row["epoch"] for row in metrics["fine_tuning"]] == [0, 1, 2, 3]
+    assert metrics["length_penalty"] in [row["length_penalty"] for row in metrics["length_penalties"]]
+    best = max(metrics["fine_tuning"], key=lambda row: row["val_cider_d"])["epoch"]
+    assert best and (folder / saving.KERNELS_FILE).is_file()
+    # What was measured last was measured on features of the encoder as it is saved.
+    stores = [json.loads(file.read_text()) for file in (project / "features").glob("*/index.json")]
+    assert saving.load_captioner(folder).encoder.fingerprint in [store["fingerprint"] for store in stores]
