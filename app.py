@@ -1,13 +1,16 @@
 """The page: photos in, captions out. Start it with `streamlit run app.py`."""
 
+import collections
 import dataclasses
 import os
 from pathlib import Path
 
 import streamlit as st
 from starlette.formparsers import MultiPartParser
+from starlette.middleware import Middleware
+from streamlit import runtime
 
-from captioner.page import choices, markup, uploads
+from captioner.page import choices, guard, markup, uploads
 
 # TensorFlow reads this when it is imported, which happens after the page is on the screen.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -15,12 +18,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 MultiPartParser.spool_max_size = 1 << 40
 
 LOOK = Path(__file__).parent / ".streamlit"
-
-
-@st.cache_resource(max_entries=2, show_spinner=False)
-def load_captioner(folder: Path, version: str):
-    """Loads a captioner that all visitors share, once for each `version` of its folder."""
-    return uploads.wake_captioner(folder)
 
 
 def choose_captioner(folders: list[Path]) -> tuple:
@@ -122,40 +119,60 @@ def show_downloads(done: list[uploads.CaptionedPhoto], others: int) -> None:
                 st.download_button(label, data, f"captions.{kind}", key=kind, on_click="ignore")
 
 
-# Streamlit's own icons for the browser's tab would come from another host.
-st.set_page_config("Image Caption Generator", page_icon=LOOK / "icon.svg", layout="wide")
-st.html(LOOK / "style.css")
-parts = {kind: (LOOK / f"actions.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")}
-caption_actions = st.components.v2.component("caption_actions", **parts)
+def receive_photos() -> list:
+    """Lets the visitor choose files or take a picture."""
+    files = st.file_uploader("Drop photos here", choices.FILE_KINDS, accept_multiple_files=True, key="photos")
+    if st.toggle("Use the camera", key="use_camera"):
+        shot = st.camera_input("Take a photo", key="camera")
+        files = [*files, shot] if shot else files
+    return files
 
-st.title("Image Caption Generator", anchor=False)
-st.markdown("Give it photos, and it says in a sentence what it sees.")
-files = st.file_uploader("Drop photos here", choices.FILE_KINDS, accept_multiple_files=True, key="photos")
-if st.toggle("Use the camera", key="use_camera"):
-    shot = st.camera_input("Take a photo", key="camera")
-    files = [*files, shot] if shot else files
 
-if not (folders := choices.list_captioners()):
-    st.info("There is no captioner yet: run model.ipynb to the end to create one, then reload this page.")
-    st.stop()
-try:
-    with st.sidebar:
-        st.header("Settings", anchor=False)
-        folder, defaults = choose_captioner(folders)
-        search, others = choose_search(defaults)
-        st.caption("The address of this page holds these settings: share it, and others see what you see.")
-    version, page = choices.version_of(folder), st.container()
-    with st.expander("About"):
-        st.markdown(markup.about(folder))
-    with page:
-        if not files:
-            st.session_state.pop("results", None)
-            st.html(markup.INVITATION)
-        with st.spinner("Waking the captioner ..."):
-            captioner = load_captioner(folder, version)
-except (OSError, ValueError) as error:
-    st.error(markup.escape_markdown(str(error)))
-    st.stop()
-if files:
-    with page:
-        show_results(files, captioner, version, search, others)
+def show_page() -> None:
+    """Shows the page to one visitor, from top to bottom; every change of a setting runs it anew."""
+    uploads.slow_down(st.session_state.setdefault("runs", collections.deque()))
+    st.title("Image Caption Generator", anchor=False)
+    st.markdown("Give it photos, and it says in a sentence what it sees.")
+    files = receive_photos()
+    if not (folders := choices.list_captioners()):
+        st.info("There is no captioner yet: run model.ipynb to the end to create one, then reload this page.")
+        st.stop()
+    try:
+        with st.sidebar:
+            st.header("Settings", anchor=False)
+            folder, defaults = choose_captioner(folders)
+            search, others = choose_search(defaults)
+            st.caption("The address of this page holds these settings: share it, and others see what you see.")
+        version, page = choices.version_of(folder), st.container()
+        with st.expander("About"):
+            st.markdown(markup.about(folder))
+        with page:
+            if not files:
+                st.session_state.pop("results", None)
+                st.html(markup.INVITATION)
+            with st.spinner("Waking the captioner ..."):
+                captioner = uploads.share_captioner(folder, version)
+    except (OSError, ValueError) as error:
+        st.error(markup.escape_markdown(str(error)))
+        st.stop()
+    if files:
+        with page:
+            show_results(files, captioner, version, search, others)
+
+
+def count_uploads() -> dict[str, list[int]]:
+    """Returns visitor -> bytes of each upload that the server keeps in memory."""
+    kept = runtime.get_instance().uploaded_file_mgr.file_storage
+    return {visitor: [len(file.data) for file in list(files.values())] for visitor, files in list(kept.items())}
+
+
+if __name__ == "__main__":
+    # Streamlit's own icons for the browser's tab would come from another host.
+    st.set_page_config("Image Caption Generator", page_icon=LOOK / "icon.svg", layout="wide")
+    st.html(LOOK / "style.css")
+    parts = {kind: (LOOK / f"actions.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")}
+    caption_actions = st.components.v2.component("caption_actions", **parts)
+    show_page()
+else:
+    # `streamlit run` imports this file once for its server, which then runs it for every visit.
+    app = st.App(__file__, middleware=[Middleware(guard.Guard, count_uploads)])

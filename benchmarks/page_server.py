@@ -24,15 +24,16 @@ CHROMIUM = {
     "executable_path": os.environ.get("CHROMIUM") or shutil.which("chromium"),
     "args": ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"],
 }
-_PACKAGES = ("tensorflow", "keras", "streamlit", "pillow")
+_PACKAGES = ("tensorflow", "keras", "streamlit", "pillow", "pi_heif")
 
 
 @contextlib.contextmanager
-def run_page(captioner: Path) -> Iterator[tuple[str, subprocess.Popen]]:
+def run_page(captioner: Path, log: Path | None = None) -> Iterator[tuple[str, subprocess.Popen]]:
     """Serves the page with a captioner on this machine alone.
 
     Args:
         captioner: Its folder.
+        log: Where to keep what the server prints, by default nowhere.
 
     Yields:
         The address, with that captioner chosen, and the server's process, as soon as the server answers.
@@ -45,8 +46,8 @@ def run_page(captioner: Path) -> Iterator[tuple[str, subprocess.Popen]]:
         [sys.executable, "-m", "streamlit", "run", "app.py", *options],
         cwd=PROJECT_DIR,
         env=os.environ | {"CAPTIONER_ARTIFACTS": str(captioner.resolve().parent)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=log.open("wb") if log else subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
     )
     try:
         _wait_for(f"http://localhost:{port}/_stcore/health", process)

@@ -1,9 +1,11 @@
 """The page without a browser: uploads, captions, failures and settings. One seam is patched, the loaded captioner."""
 
 import dataclasses
+import importlib.util
 import io
 import json
 import re
+import tomllib
 import types
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from captioner import config
 from captioner.artifacts import catalogue, manifest, saving
 from captioner.data.captions import CLEANING_VERSION
 from captioner.inference import Caption
+from captioner.page import guard, uploads
 
 APP = Path(__file__).resolve().parent.parent / "app.py"
 COLOURS = {"red": (200, 0, 0), "green": (0, 200, 0), "blue": (0, 0, 200)}
@@ -70,7 +73,7 @@ class ColourCaptioner:
 @pytest.fixture
 def captioner(tmp_path, monkeypatch) -> ColourCaptioner:
     """A captioner that the page finds in its folder and loads."""
-    st.cache_resource.clear()
+    monkeypatch.setattr(uploads, "_AWAKE", {})
     folder = tmp_path / "colours"
     folder.mkdir()
     write_config(folder)
@@ -78,8 +81,7 @@ def captioner(tmp_path, monkeypatch) -> ColourCaptioner:
     fake = ColourCaptioner()
     monkeypatch.setattr(catalogue, "list_captioners", lambda: [folder])
     monkeypatch.setattr(saving, "load_captioner", lambda folder: fake)
-    yield fake
-    st.cache_resource.clear()
+    return fake
 
 
 def open_page(**query) -> AppTest:
@@ -265,7 +267,7 @@ def test_captions_can_be_copied_plain_and_as_an_attribute(captioner):
 def test_many_photos_go_through_in_batches(captioner):
     names = [(f"{number}.png", make_photo(list(COLOURS)[number % 3])) for number in range(19)]
     page = upload(open_page(), *names)
-    assert [call["photos"] for call in captioner.calls] == [8, 8, 3]
+    assert [call["photos"] for call in captioner.calls] == [4, 4, 4, 4, 3]
     assert cards(page) == {name: f"something {list(COLOURS)[number % 3]}" for number, (name, _) in enumerate(names)}
 
 
@@ -311,3 +313,24 @@ def test_each_setting_has_its_sentence(captioner):
     described, *sentences = [caption.value for caption in open_page().sidebar.caption]
     assert described.startswith("**colours**: CIDEr-D 52.1 on 1,000 test photos. Encoder toy, ")
     assert [sentence[:10] for sentence in sentences] == ["Unfinished", "Towards 0 ", "Runners-up", "The addres"]
+
+
+def test_a_visitor_who_empties_the_caches_does_not_unload_the_captioner(captioner, monkeypatch):
+    loaded = []
+    monkeypatch.setattr(saving, "load_captioner", lambda folder: loaded.append(folder) or captioner)
+    open_page()
+    # What the server does when a browser sends `clear_cache`.
+    st.cache_data.clear()
+    st.cache_resource.clear()
+    page = upload(open_page(), ("red.png", make_photo("red")))
+    assert cards(page) == {"red.png": "something red"} and len(loaded) == 1
+
+
+def test_the_server_is_guarded_and_listens_on_this_machine_alone():
+    server = tomllib.loads((APP.parent / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["server"]
+    assert server["address"] == "localhost"
+    spec = importlib.util.spec_from_file_location("served_app", APP)
+    served = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(served)
+    (middleware,) = served.app._user_middleware
+    assert middleware.cls is guard.Guard

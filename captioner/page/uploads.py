@@ -3,6 +3,7 @@
 No Streamlit here, and no TensorFlow before a captioner is woken.
 """
 
+import collections
 import dataclasses
 import gc
 import io
@@ -22,13 +23,47 @@ if TYPE_CHECKING:
     from captioner.config import DecodingConfig
     from captioner.inference import Caption, Captioner
 
-# Photos captioned together: enough to be fast, few enough to see them come.
-BATCH_SIZE = 8
+# Photos captioned together. Four take hardly longer than one, and another visitor waits for no more than them.
+BATCH_SIZE = 4
+# Captioners that are awake at once; each takes some hundred megabytes.
+_MAX_AWAKE = 2
+# Runs of the page for one visitor in so many seconds that are faster than any person is; further ones wait a little.
+_MAX_RUNS, _RUN_SECONDS, _RUN_PAUSE = 20, 2.0, 0.25
 PREVIEW_SIDE = photos.REDUCED_SIDES[0]
 # Streamlit shows a spinner only half a second after it began.
 _HEAD_START_SECONDS = 0.7
-# All visitors share the cores: in turn the first is served sooner, and the memory for one batch is enough.
-_TURN = threading.Lock()
+
+
+class Turns:
+    """A lock that threads get in the order in which they ask for it, so that none is passed over.
+
+    All visitors share the cores: in turn the first is served sooner, and the memory for one batch is enough. A visitor
+    with a hundred photos asks for each batch anew, behind all others that wait.
+    """
+
+    def __init__(self):
+        self._waiting: collections.deque[threading.Event] = collections.deque()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        turn = threading.Event()
+        with self._lock:
+            self._waiting.append(turn)
+            if self._waiting[0] is turn:
+                turn.set()
+        turn.wait()
+
+    def __exit__(self, *_) -> None:
+        with self._lock:
+            self._waiting.popleft()
+            if self._waiting:
+                self._waiting[0].set()
+
+
+_TURNS = Turns()
+# By folder and version. Not in Streamlit's cache, which every visitor's browser may ask the server to empty.
+_AWAKE: "dict[tuple[Path, str], Captioner]" = {}
+_WAKING = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +81,34 @@ class CaptionedPhoto:
     captions: "Sequence[Caption]" = ()
     preview: bytes = b""
     problem: str = ""
+
+
+def share_captioner(folder: Path, version: str) -> "Captioner":
+    """Returns the captioner that all visitors share, woken once for each `version` of its folder.
+
+    Raises:
+        FileNotFoundError, ValueError: As `wake_captioner`.
+    """
+    with _WAKING:
+        if (folder, version) not in _AWAKE:
+            while len(_AWAKE) >= _MAX_AWAKE:
+                del _AWAKE[next(iter(_AWAKE))]  # The one that was woken first.
+            _AWAKE[folder, version] = wake_captioner(folder)
+        return _AWAKE[folder, version]
+
+
+def slow_down(runs: collections.deque[float]) -> None:
+    """Lets a visitor wait whose browser asks for the page faster than any person does.
+
+    Args:
+        runs: When the page ran for that visitor; this run is added.
+    """
+    now = time.monotonic()
+    while runs and now - runs[0] > _RUN_SECONDS:
+        runs.popleft()
+    runs.append(now)
+    if len(runs) > _MAX_RUNS:
+        time.sleep(_RUN_PAUSE)
 
 
 def wake_captioner(folder: Path) -> "Captioner":
@@ -91,7 +154,7 @@ def caption_uploads(
             done.append(CaptionedPhoto(name, preview=preview))
         except photos.PhotoError as error:
             done.append(CaptionedPhoto(name, problem=str(error)))
-    with _TURN:
+    with _TURNS:
         found = iter(captioner.caption_photos(np.stack(pixels), search) if pixels else ())
     return [photo if photo.problem else dataclasses.replace(photo, captions=next(found)) for photo in done]
 

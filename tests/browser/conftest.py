@@ -169,6 +169,8 @@ def open_page(browser, server):
         page.set_default_timeout(PATIENCE)
         page.on("request", lambda request: None if is_ours(request.url, server.url) else foreign.append(request.url))
         page.on("pageerror", lambda error: errors.append(error))
+        # What our own headers forbid, the browser says here.
+        page.on("console", lambda line: errors.append(line.text) if "Content Security Policy" in line.text else None)
         page.goto(server.url + query)
         page.get_by_text("Nothing to look at yet").wait_for()
         page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()

@@ -1,6 +1,9 @@
 """One captioner for many visitors: each photo its own caption, and none of them written anywhere."""
 
+import collections
 import io
+import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 from PIL import Image
 
 from captioner import config
+from captioner.data import decoders, photos
 from captioner.page import uploads
 
 
@@ -44,3 +48,75 @@ def test_a_woken_captioner_is_the_saved_one(tiny_bundle, tiny_captioner, drawn_p
 def test_a_captioner_that_is_not_there_is_explained(tmp_path):
     with pytest.raises(FileNotFoundError, match="No captioner at .*nowhere. Run model.ipynb"):
         uploads.wake_captioner(tmp_path / "nowhere")
+
+
+def test_a_captioner_is_woken_once_for_all_and_the_oldest_goes_to_sleep(monkeypatch):
+    woken = []
+    monkeypatch.setattr(uploads, "_AWAKE", {})
+    monkeypatch.setattr(uploads, "wake_captioner", lambda folder: woken.append(folder) or object())
+    first = uploads.share_captioner("a", "1")
+    assert uploads.share_captioner("a", "1") is first and woken == ["a"]
+    uploads.share_captioner("a", "2")  # It was saved anew.
+    uploads.share_captioner("b", "1")
+    assert woken == ["a", "a", "b"]
+    uploads.share_captioner("a", "1")
+    assert woken == ["a", "a", "b", "a"]
+
+
+def test_threads_get_their_turn_in_the_order_in_which_they_ask():
+    turns, order, threads = uploads.Turns(), [], []
+
+    def ask(name):
+        with turns:
+            order.append(name)
+
+    with turns:
+        for number in range(8):
+            threads.append(threading.Thread(target=ask, args=(number,)))
+            threads[-1].start()
+            while len(turns._waiting) < number + 2:
+                time.sleep(0.001)
+        assert not order
+    for thread in threads:
+        thread.join()
+    assert order == list(range(8))
+
+
+def test_a_turn_ends_with_an_error_too():
+    turns = uploads.Turns()
+    with pytest.raises(ValueError, match="none"), turns:
+        raise ValueError("none")
+    with turns:
+        pass
+
+
+def test_photos_are_decoded_before_the_turn_is_asked_for(monkeypatch):
+    # Another visitor has the turn all the time.
+    decoded = threading.Event()
+
+    def decode(*_):
+        decoded.set()
+        raise photos.PhotoError("a is damaged.")
+
+    captioner = SimpleNamespace(encoder=SimpleNamespace(image_size=8))
+    monkeypatch.setattr(decoders, "shared_pool", lambda: SimpleNamespace(load_with_preview=decode))
+    with uploads._TURNS:
+        thread = threading.Thread(target=uploads.caption_uploads, args=(captioner, [("a", b"x")]))
+        thread.start()
+        assert decoded.wait(10)
+    thread.join()
+
+
+def test_runs_that_are_faster_than_a_person_wait(monkeypatch):
+    now, slept = [0.0], []
+    monkeypatch.setattr(uploads.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(uploads.time, "sleep", slept.append)
+    runs = collections.deque()
+    for _ in range(20):
+        uploads.slow_down(runs)
+    assert not slept
+    uploads.slow_down(runs)
+    assert slept == [0.25]
+    now[0] = 2.5
+    uploads.slow_down(runs)
+    assert slept == [0.25] and len(runs) == 1
