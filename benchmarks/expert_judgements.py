@@ -24,13 +24,11 @@ import numpy as np
 from nltk.translate import bleu_score
 from pycocoevalcap.rouge.rouge import Rouge
 
+from captioner import inference
 from captioner.artifacts import results, saving
 from captioner.data import captions as captions_module
 from captioner.data import datasets
-from captioner.data.datasets import CaptionDataset
-from captioner.encoders import features as features_module
-from captioner.encoders.features import FeatureStore
-from captioner.inference import Captioner
+from captioner.inference import Captioner, EncodedSplit
 from captioner.scoring import calibration, evaluation, metrics, reliability
 
 EXPERT_FILE = "ExpertAnnotations.txt"
@@ -133,13 +131,13 @@ def _score_cider(judgements: Sequence[Judgement], references: Mapping[str, Seque
     return scores
 
 
-def compare_with_people(captioner: Captioner, dataset: CaptionDataset, features: FeatureStore) -> dict:
+def compare_with_people(captioner: Captioner, folder: str | Path, test: EncodedSplit) -> dict:
     """Compares what a captioner thinks of captions by people with what experts said of them.
 
     Args:
         captioner: The captioner; it reads the judged captions, it writes none.
-        dataset: The data set, read with its test split: Flickr8k has judgements for test alone.
-        features: Features of the test photos.
+        folder: Folder of the data set.
+        test: Its test split: Flickr8k has judgements for test alone.
 
     Returns:
         `num_judgements`; `share_right` as the experts say; Kendall's `tau_c` with all their grades and `auc`, each of
@@ -149,12 +147,13 @@ def compare_with_people(captioner: Captioner, dataset: CaptionDataset, features:
     Raises:
         ValueError: If the data set has no judgements.
     """
-    image_ids = evaluation.readable_photos(dataset, features, "test")
-    judged = read_judgements(dataset.folder, image_ids)
+    judged = read_judgements(folder, list(test.references))
     if not judged:
-        raise ValueError(f"{dataset.folder} has no judgements of its test photos. Expected: the file {EXPERT_FILE}.")
-    log_probs, counts = evaluation.measure_log_probs(captioner, [(j.image_id, j.caption) for j in judged], features)
-    scores = score_judgements(judged, {i: dataset.references[i] for i in image_ids})
+        raise ValueError(f"{folder} has no judgements of its test photos. Expected: the file {EXPERT_FILE}.")
+    log_probs, counts = evaluation.measure_log_probs(
+        captioner, [(j.image_id, j.caption) for j in judged], test.features
+    )
+    scores = score_judgements(judged, test.references)
     values = {"log_prob_per_word": log_probs / counts} | scores
     right = np.array([judgement.right for judgement in judged])
     grades = np.array([judgement.grades for judgement in judged])  # (N, 3)
@@ -189,8 +188,8 @@ def main() -> None:
     parser.add_argument("captioner", type=Path, help="folder of a captioner")
     captioner = saving.load_captioner(parser.parse_args().captioner)
     dataset = datasets.read_dataset(splits=("test",))
-    test = features_module.extract_features(captioner.encoder, dataset.photo_paths("test"))
-    report = {"captioner": captioner.name} | compare_with_people(captioner, dataset, test)
+    test = inference.encode_split(captioner.encoder, dataset, "test")
+    report = {"captioner": captioner.name} | compare_with_people(captioner, dataset.folder, test)
     file = results.RESULTS_DIR / "expert_judgements.json"
     file.write_text(json.dumps(report | evaluation.describe_machine(), indent=2) + "\n", encoding="utf-8")
     print(f"Wrote {file.name}.")

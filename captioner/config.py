@@ -7,7 +7,7 @@ of frozen dataclasses; the notebook's parameters cell and the command line build
 import dataclasses
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,6 +50,14 @@ _JSON_KINDS: dict[object, Any] = {
 }
 
 
+def _check_least(settings: object, **least: float) -> None:
+    """Checks that fields are numbers from these on."""
+    for name, value in least.items():
+        # Not `<`, which lets NaN pass.
+        if not getattr(settings, name) >= value:
+            raise ValueError(f"{name} must be at least {value}. Received: {name}={getattr(settings, name)!r}")
+
+
 @dataclasses.dataclass(frozen=True)
 class DecoderConfig:
     """Shape of the caption decoder, see `captioner.decoder.network`."""
@@ -73,9 +81,7 @@ class DecoderConfig:
         for name, allowed in (("attend_to", ("regions", "slots")), ("attention", ("inside", "after"))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}. Received: {name}={getattr(self, name)!r}")
-        for name in ("units", "embedding_size", "attention_size", "memory_size", "num_slots"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1. Received: {name}={getattr(self, name)!r}")
+        _check_least(self, units=1, embedding_size=1, attention_size=1, memory_size=1, num_slots=1)
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1). Received: dropout={self.dropout!r}")
 
@@ -176,9 +182,7 @@ class DecodingConfig:
     no_repeat: int = 3
 
     def __post_init__(self):
-        for name, least in (("num_beams", 1), ("max_length", 1), ("length_penalty", 0), ("no_repeat", 0)):
-            if not getattr(self, name) >= least:
-                raise ValueError(f"{name} must be at least {least}. Received: {name}={getattr(self, name)!r}")
+        _check_least(self, num_beams=1, max_length=1, length_penalty=0, no_repeat=0)
         # Beyond this a search takes all memory, or for ever.
         for name, most in (("num_beams", 1000), ("max_length", 1000), ("length_penalty", 100), ("no_repeat", 1000)):
             if getattr(self, name) > most:
@@ -301,6 +305,54 @@ class DistillationConfig:
         return {"map": taught, "pooled": taught, "classes": taught * self.class_weight, "words": self.word_weight}
 
 
+@dataclasses.dataclass(frozen=True)
+class RecipeConfig:
+    """What a captioner is made from, and how: all that decides the result of `captioner.training.recipe`."""
+
+    # A folder, "flickr8k", "drawn" or "auto", as for `captioner.data.sources.obtain_dataset`.
+    data: str = "auto"
+    encoder: str = "auto"
+    # As for `captioner.encoders.encoder.load_encoder`; `None` for those that the encoder comes with.
+    encoder_weights: str | None = None
+    mirrored: bool = MIRRORED
+    # Only so many photos of each split, for a try; 0 for all.
+    photos: int = 0
+    # Of weights, order and dropout, in every stage.
+    seed: int = 0
+    min_count: int = MIN_WORD_COUNT
+    # Fields of `DecoderConfig`, `TrainingConfig`, `FineTuningConfig` and `SelfCriticalConfig` that are decided. The
+    # others, and those that are `None`, are left to what suits the number of captions.
+    decoder: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    fine_tuning: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    self_critical: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    decoding: DecodingConfig = DecodingConfig()
+
+    def __post_init__(self):
+        _check_least(self, photos=0, seed=0, min_count=1)
+        # Mistakes are told now, not when the data are read.
+        self.suggest_decoder(_FEW_CAPTIONS)
+        self.suggest_training(_FEW_CAPTIONS)
+        self.suggest_fine_tuning()
+        self.suggest_self_critical()
+
+    def suggest_decoder(self, num_captions: int) -> DecoderConfig:
+        """Returns the shape of the decoder for this number of captions to learn from."""
+        return suggest_decoder(num_captions, **self.decoder)
+
+    def suggest_training(self, num_captions: int) -> TrainingConfig:
+        """Returns how a decoder is trained on this number of captions."""
+        return suggest_training(num_captions, seed=self.seed, **self.training)
+
+    def suggest_fine_tuning(self) -> FineTuningConfig:
+        """Returns how the last stages of the encoder learn on with the trained decoder."""
+        return FineTuningConfig(seed=self.seed, **_drop_none(self.fine_tuning))
+
+    def suggest_self_critical(self) -> SelfCriticalConfig:
+        """Returns how the trained decoder goes on."""
+        return SelfCriticalConfig(seed=self.seed, **_drop_none(self.self_critical))
+
+
 def suggest_decoder(num_captions: int, **chosen) -> DecoderConfig:
     """Returns a shape that suits an amount of captions: the defaults for Flickr8k, smaller for less.
 
@@ -315,7 +367,7 @@ def suggest_decoder(num_captions: int, **chosen) -> DecoderConfig:
             # Few captions teach that a rare combination never happens; see `suggest_training`.
             "dropout": 0.6,
         }
-    return DecoderConfig(**suggested | {name: value for name, value in chosen.items() if value is not None})
+    return DecoderConfig(**suggested | _drop_none(chosen))
 
 
 def suggest_training(num_captions: int, **chosen) -> TrainingConfig:
@@ -332,7 +384,11 @@ def suggest_training(num_captions: int, **chosen) -> TrainingConfig:
         # the held-out combinations on validation with batches of 32, the default decoder and no smoothing, and names
         # 69 % with these.
         suggested = {"batch_size": 16, "learning_rate": 2e-3, "epochs": 32, "patience": 16, "label_smoothing": 0.3}
-    return TrainingConfig(**suggested | {name: value for name, value in chosen.items() if value is not None})
+    return TrainingConfig(**suggested | _drop_none(chosen))
+
+
+def _drop_none(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in chosen.items() if value is not None}
 
 
 def from_json(kind: type[_Config], values: object) -> _Config:

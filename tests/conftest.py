@@ -308,3 +308,11 @@ def stores(_shared_tiny_captioner, dataset, tmp_path_factory: pytest.TempPathFac
         split: features.extract_features(encoder, dataset.photo_paths(split), folder / split, progress=False)
         for split in dataset.splits
     }
+
+
+@pytest.fixture(scope="session")
+def splits(dataset, stores) -> dict:
+    """Its splits with these features."""
+    from captioner import inference
+
+    return {name: inference.pair_features(dataset, name, store) for name, store in stores.items()}

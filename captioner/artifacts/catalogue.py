@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import re
+import tempfile
 from pathlib import Path
 
 from captioner import config, files
@@ -93,6 +94,40 @@ def check_place(folder: str | Path, *, replace: bool = False) -> None:
             f"{folder} is there already, and nothing is replaced unasked. Choose another name, or ask for it with "
             f"replace=True: what is there is then kept as {files.free_name(folder).name}."
         )
+
+
+def choose_place(name: str, run: str) -> tuple[Path, bool]:
+    """Returns where a captioner goes that nobody has named: a folder that no other captioner has.
+
+    Args:
+        name: What it would be called.
+        run: What it was made of, as its metrics have it in `run`.
+
+    Returns:
+        `artifacts/<name>`, or `artifacts/<name>-<run>` where a captioner made of something else has that name; and
+        whether the captioner of the same run is there, so that it may be replaced.
+    """
+    runs = {folder.name: read_metrics(folder).get("run") for folder in list_captioners()}
+    folder = config.ARTIFACTS_DIR / (name if runs.get(name, run) == run else f"{name}-{run}")
+    return folder, folder.name in runs
+
+
+def check_writable() -> None:
+    """Checks that captioners can be saved in `artifacts/`; call it before the long work.
+
+    Raises:
+        PermissionError: If they cannot.
+    """
+    folder = config.ARTIFACTS_DIR
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise PermissionError(
+            f"No captioner can be saved in {folder} ({error.strerror}). Give yourself the right to write there, or set "
+            f"{config.ARTIFACTS_VARIABLE} to a folder where you may."
+        ) from None
 
 
 def _default_dirs() -> list[Path]:

@@ -104,9 +104,48 @@ def _build_parser(runs: Mapping[str, Callable]) -> argparse.ArgumentParser:
     train = add_command("train")
     _add_data_option(train)
     _add_encoder_options(train)
-    train.add_argument("--name", type=_name, help="name in artifacts/ (default: the encoder's, and that of other data)")
+    train.add_argument(
+        "--name", type=_name, help="name in artifacts/ (default: it says encoder, data, photos and seed)"
+    )
+    train.add_argument(
+        "--replace", action="store_true", help="take the place of a captioner of that name, which is kept as NAME~1"
+    )
+    train.add_argument(
+        "--photos", type=_positive, default=0, metavar="N", help="only so many of each split, for a try (default: all)"
+    )
+    train.add_argument(
+        "--min-count",
+        type=_positive,
+        default=config.MIN_WORD_COUNT,
+        metavar="N",
+        help=f"words seen less often are left out (default: {config.MIN_WORD_COUNT})",
+    )
     train.add_argument("--epochs", type=_positive, metavar="N", help="default: what suits the number of captions")
-    train.add_argument("--seed", type=_not_negative, default=config.TrainingConfig.seed, metavar="N")
+    train.add_argument(
+        "--crops", type=_not_negative, metavar="N", help=f"of each photo (default: {config.TrainingConfig.num_crops})"
+    )
+    train.add_argument(
+        "--tuning-epochs",
+        type=_not_negative,
+        metavar="N",
+        help="in which the encoder's last stages learn too, 0 for none "
+        f"(default: at most {config.FineTuningConfig.epochs})",
+    )
+    train.add_argument(
+        "--rounds",
+        type=_not_negative,
+        metavar="N",
+        help=f"of self-critical training, 0 for none (default: {config.SelfCriticalConfig.rounds})",
+    )
+    train.add_argument(
+        "--beams",
+        type=_positive,
+        default=config.DecodingConfig.num_beams,
+        metavar="N",
+        help=f"width of the captioner's search (default: {config.DecodingConfig.num_beams})",
+    )
+    train.add_argument("--test", action="store_true", help="measure it on the test split, too, in the end")
+    train.add_argument("--seed", type=_not_negative, default=config.RecipeConfig.seed, metavar="N")
     train.add_argument("--attend-to", choices=("regions", "slots"), default=config.DecoderConfig.attend_to)
     train.add_argument("--attention", choices=("inside", "after"), default=config.DecoderConfig.attention)
 

@@ -43,16 +43,15 @@ def run_evaluate(options: argparse.Namespace) -> int:
     folder = catalogue.choose_captioner(options.captioner)
     dataset = steps.read_split(options.data, options.split)
     captioner = steps.load_captioner(folder)
-    from captioner.encoders import features
+    from captioner import inference
     from captioner.scoring import evaluation
 
-    store = features.extract_features(captioner.encoder, dataset.photo_paths(options.split))
+    split = inference.encode_split(captioner.encoder, dataset, options.split)
+    if split.unreadable:
+        steps.say(split.explain_unreadable())
     search = steps.choose_search(captioner, num_beams=options.num_beams)
-    report = evaluation.evaluate_captioner(captioner, dataset, store, options.split, search=search)
-    if store.failed:
-        steps.say(f"{len(store.failed)} photos could not be read and were left out:")
-        for image_id, reason in store.failed.items():
-            steps.say(f"  {image_id}: {reason}")
+    train = steps.train_captions(dataset)
+    report = evaluation.evaluate_captioner(captioner, split, train_captions=train, search=search)
     steps.write_report(report, options.output)
     return 0
 
@@ -84,19 +83,43 @@ def run_extract(options: argparse.Namespace) -> int:
 
 def run_train(options: argparse.Namespace) -> int:
     """Trains a captioner from photos to `artifacts/<name>`, as the notebook does."""
+    from captioner import config
+    from captioner.artifacts import catalogue
+
+    settings = config.RecipeConfig(
+        data=str(options.data or "auto"),
+        encoder=options.encoder,
+        encoder_weights=options.encoder_weights and str(options.encoder_weights),
+        mirrored=options.mirrored,
+        photos=options.photos,
+        seed=options.seed,
+        min_count=options.min_count,
+        decoder={"attend_to": options.attend_to, "attention": options.attention},
+        training={"epochs": options.epochs, "num_crops": options.crops},
+        fine_tuning={"epochs": options.tuning_epochs},
+        self_critical={"rounds": options.rounds},
+        decoding=config.DecodingConfig(num_beams=options.beams),
+    )
+    catalogue.check_writable()
+    named = config.ARTIFACTS_DIR / options.name if options.name else None
+    if named:
+        catalogue.check_place(named, replace=options.replace)
     steps.start_tensorflow()
+    from captioner.artifacts import saving
+    from captioner.scoring import calibration
     from captioner.training import recipe
 
-    choices = {"epochs": options.epochs, "seed": options.seed}
-    folder = recipe.train_captioner(
-        options.data,
-        options.encoder,
-        name=options.name,
-        encoder_weights=options.encoder_weights or "imagenet",
-        mirrored=options.mirrored,
-        decoder_choices={"attend_to": options.attend_to, "attention": options.attention},
-        training_choices=choices,
-    )
+    plan = recipe.plan_training(settings, with_test=options.test)
+    print(*plan.notes, sep="\n", flush=True)
+    materials = recipe.encode_photos(plan)
+    for note in materials.notes:
+        steps.say(note)
+    if options.replace and not named:
+        named = config.ARTIFACTS_DIR / plan.name
+    folder, replace = (named, options.replace) if named else catalogue.choose_place(plan.name, materials.identity)
+    trained = recipe.train_captioner(materials, name=folder.name)
+    print(calibration.describe_report(trained.report["calibration"]))
+    saving.save_captioner(trained.captioner, folder, trained.report, replace=replace)
     print(f"The captioner is in {folder}.")
     return 0
 

@@ -30,7 +30,6 @@ def run_score(options: argparse.Namespace) -> int:
 
     steps.check_output(options.output)
     dataset = steps.read_split(options.data, options.split)
-    train = {text for _, text in dataset.captions("train")} if "train" in dataset.splits else ()
     references = dataset.references_of(options.split)
     captions, num_unreadable = read_captions(options.captions, references)
     captioned = {image_id: texts for image_id, texts in references.items() if image_id in captions}
@@ -39,7 +38,7 @@ def run_score(options: argparse.Namespace) -> int:
         references = captioned
     if num_unreadable:
         steps.say(f"{num_unreadable:,} photos could not be read when they were captioned, and were left out.")
-    scores = metrics.score_captions(captions, references, train_captions=train)
+    scores = metrics.score_captions(captions, references, train_captions=steps.train_captions(dataset))
     steps.write_report({"data": dataset.name, "split": options.split, **scores, "captions": captions}, options.output)
     return 0
 

@@ -63,6 +63,11 @@ def read_split(folder: Path | None, split: str):
     return dataset
 
 
+def train_captions(dataset) -> set[str]:
+    """Returns the train captions, if the data set was read with them."""
+    return {text for _, text in dataset.captions("train")} if "train" in dataset.splits else set()
+
+
 def write_report(report: dict, path: Path | None) -> None:
     """Writes a report as JSON to a file, or to the screen for `None`."""
     with output.open_text(path) as file:

@@ -13,10 +13,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from captioner import config
-from captioner.data.datasets import CaptionDataset
-from captioner.encoders.features import FeatureStore
-from captioner.inference import Caption, Captioner
-from captioner.scoring import evaluation, metrics, reliability
+from captioner.inference import Caption, Captioner, EncodedSplit
+from captioner.scoring import metrics, reliability
 
 SURE_CHANCE, FAIRLY_SURE_CHANCE = 0.75, 0.5
 # From this CIDEr-D on a caption counts as right: experts call one like it right more often than not. It is where the
@@ -47,7 +45,10 @@ def calibrate(
     """
     count = len(image_ids)
     if count < MIN_PHOTOS:
-        reason = f"Too few photos to say when the captioner is sure: {MIN_PHOTOS} are needed, here are {count}."
+        reason = (
+            f"Too few photos to say when the captioner is sure: {MIN_PHOTOS} with several captions each are needed, "
+            f"here are {count}."
+        )
         return None, {"num_photos": count, "reason": reason}
     confidences, right = np.asarray(confidences, float), np.asarray(right, bool)
     # By name, so that a photo is in the same half whatever other photos there are.
@@ -144,22 +145,18 @@ def _summarize(right: np.ndarray, total: int) -> dict:
     }
 
 
-def calibrate_captioner(
-    captioner: Captioner, dataset: CaptionDataset, features: FeatureStore, split: str = "validation"
-) -> dict:
+def calibrate_captioner(captioner: Captioner, split: EncodedSplit) -> dict:
     """Teaches a captioner to say how sure it is: sets its `calibration`.
 
     Args:
         captioner: The captioner, with the weights and the search that are saved.
-        dataset: The data set, read with this split.
-        features: Features of the split's photos.
         split: The split that the thresholds are chosen on.
 
     Returns:
         The report of `calibrate`, with what counted as right (`right_from_cider_d`) and how well
         each number that could be a confidence tells right from wrong (`auc`).
     """
-    captions, scores = _caption_and_score(captioner, dataset, features, split)
+    captions, scores = _caption_and_score(captioner, split)
     right = scores >= RIGHT_CIDER_D
     captioner.calibration, report = calibrate(list(captions), _confidences(captions), right)
     candidates = {
@@ -167,19 +164,17 @@ def calibrate_captioner(
         "log_prob": np.array([found[0].log_prob for found in captions.values()]),
         "least_likely_word": np.array([found[0].word_log_probs.min() for found in captions.values()]),
     }
-    if all(len(found) > 1 for found in captions.values()):
+    if captions and all(len(found) > 1 for found in captions.values()):
         candidates["lead_over_second"] = np.array([found[0].score - found[1].score for found in captions.values()])
     auc = {name: reliability.measure_auc(values, right) for name, values in candidates.items()}
-    return {"split": split, "right_from_cider_d": RIGHT_CIDER_D, "auc": auc, **report}
+    return {"split": split.name, "right_from_cider_d": RIGHT_CIDER_D, "auc": auc, **report}
 
 
-def check_calibration(captioner: Captioner, dataset: CaptionDataset, features: FeatureStore, split: str) -> list[dict]:
+def check_calibration(captioner: Captioner, split: EncodedSplit) -> list[dict]:
     """Returns what a calibrated captioner's words are worth on a split that they were not chosen on.
 
     Args:
         captioner: The captioner, after `calibrate_captioner`.
-        dataset: The data set, read with this split.
-        features: Features of the split's photos.
         split: The split.
 
     Returns:
@@ -187,18 +182,19 @@ def check_calibration(captioner: Captioner, dataset: CaptionDataset, features: F
     """
     if captioner.calibration is None:
         return []
-    captions, scores = _caption_and_score(captioner, dataset, features, split)
+    captions, scores = _caption_and_score(captioner, split)
     return tabulate(captioner.calibration, _confidences(captions), scores >= RIGHT_CIDER_D)
 
 
-def _caption_and_score(
-    captioner: Captioner, dataset: CaptionDataset, features: FeatureStore, split: str
-) -> tuple[dict[str, list[Caption]], np.ndarray]:
-    """Captions a split by the captioner's own search: image id -> captions, and CIDEr-D of the best ones, `(N,)`."""
-    captions = dict(captioner.caption_store(features, evaluation.readable_photos(dataset, features, split)))
-    references = {image_id: dataset.references[image_id] for image_id in captions}
-    scores = metrics.score_per_photo({i: found[0].text for i, found in captions.items()}, references)
-    return captions, np.array([scores[image_id] for image_id in captions])
+def _caption_and_score(captioner: Captioner, split: EncodedSplit) -> tuple[dict[str, list[Caption]], np.ndarray]:
+    """Captions a split by the captioner's own search: image id -> captions, and CIDEr-D of the best ones, `(N,)`.
+
+    Photos with one reference are left out: what counts as right is a score against several.
+    """
+    captions = dict(captioner.caption_store(split.features, list(split.references)))
+    scores = metrics.score_per_photo({i: found[0].text for i, found in captions.items()}, split.references)
+    judged = {i: found for i, found in captions.items() if len(split.references[i]) > 1}
+    return judged, np.array([scores[image_id] for image_id in judged])
 
 
 def _confidences(captions: Mapping[str, Sequence[Caption]]) -> np.ndarray:

@@ -6,19 +6,18 @@ import importlib.metadata
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 import tqdm
 
 from captioner import __version__, config
-from captioner.data.datasets import CaptionDataset
 from captioner.decoder.batches import CaptionBatches
 from captioner.decoder.losses import word_cross_entropy
 from captioner.decoder.network import CaptionDecoder
 from captioner.encoders.features import FeatureStore
-from captioner.inference import Captioner
+from captioner.inference import Captioner, EncodedSplit
 from captioner.scoring import claims, metrics
 
 # The scores that make sense for controls too.
@@ -27,10 +26,9 @@ HEADLINE = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "cider_d", "rouge_l")
 
 def evaluate_captioner(
     captioner: Captioner,
-    dataset: CaptionDataset,
-    features: FeatureStore,
-    split: str,
+    split: EncodedSplit,
     *,
+    train_captions: Collection[str] = (),
     search: config.DecodingConfig | None = None,
     progress: bool = True,
 ) -> dict:
@@ -38,9 +36,8 @@ def evaluate_captioner(
 
     Args:
         captioner: The captioner.
-        dataset: The data set, read with this split; with the train split too, copies from it are counted.
-        features: Features of the split's photos. Photos that could not be read are left out and counted.
-        split: The split.
+        split: The split. Photos that could not be read are left out and counted.
+        train_captions: The captions of the train split, to count copies of them; without any, none are counted.
         search: How to search, by default the captioner's `settings`.
         progress: Whether to show a progress bar.
 
@@ -49,98 +46,81 @@ def evaluate_captioner(
         scores of `captioner.scoring.metrics.score_captions`, `claims` of `captioner.scoring.claims.measure_claims`,
         `perplexity`, and `captions` (image id -> caption).
     """
-    image_ids = readable_photos(dataset, features, split)
     search = search or captioner.settings
-    captions = write_captions(captioner, features, image_ids, search, progress=progress)
-    references = {image_id: dataset.references[image_id] for image_id in image_ids}
-    train = {text for _, text in dataset.captions("train")} if "train" in dataset.splits else ()
+    captions = write_captions(captioner, split, search, progress=progress)
     return {
         "captioner": captioner.name,
-        "data": dataset.name,
-        "split": split,
+        "data": split.data,
+        "split": split.name,
         "num_beams": search.num_beams,
         "length_penalty": search.length_penalty,
         "no_repeat": search.no_repeat,
-        "unreadable_photos": len(dataset.image_ids(split)) - len(image_ids),
-        **metrics.score_captions(captions, references, train_captions=train),
-        "claims": claims.measure_claims(captions, references),
-        "perplexity": measure_perplexity(captioner, references, features),
+        "unreadable_photos": len(split.unreadable),
+        **metrics.score_captions(captions, split.references, train_captions=train_captions),
+        "claims": claims.measure_claims(captions, split.references),
+        "perplexity": measure_perplexity(captioner, split),
         **describe_machine(),
         "captions": captions,
     }
 
 
-def readable_photos(dataset: CaptionDataset, features: FeatureStore, split: str) -> list[str]:
-    """Returns the image ids of a split, without photos that could not be read."""
-    return [image_id for image_id in dataset.image_ids(split) if image_id not in features.failed]
-
-
 def write_captions(
     captioner: Captioner,
-    features: FeatureStore,
-    image_ids: Sequence[str],
+    split: EncodedSplit,
     search: config.DecodingConfig | None = None,
     *,
     progress: bool = False,
 ) -> dict[str, str]:
     """Returns image id -> best caption, written freely."""
-    found = captioner.caption_store(features, image_ids, search)
-    bar = tqdm.tqdm(found, total=len(image_ids), unit="photo", desc="captions", disable=not progress)
+    found = captioner.caption_store(split.features, list(split.references), search)
+    bar = tqdm.tqdm(found, total=len(split.references), unit="photo", desc="captions", disable=not progress)
     return {image_id: captions[0].text for image_id, captions in bar}
 
 
-def validation_scorer(
-    captioner: Captioner, features: FeatureStore, references: Mapping[str, Sequence[str]]
-) -> Callable[[CaptionDecoder], dict[str, float]]:
-    """Returns what `train_decoder` calls after each epoch.
-
-    Args:
-        captioner: Holds the decoder that is being trained.
-        features: Features of the validation photos.
-        references: Their captions.
-    """
+def validation_scorer(captioner: Captioner, split: EncodedSplit) -> Callable[[CaptionDecoder], dict[str, float]]:
+    """Returns what is called after each epoch: it captions the split with the decoder that `captioner` holds."""
 
     def score(_decoder: CaptionDecoder) -> dict[str, float]:
-        captions = write_captions(captioner, features, list(references))
-        scores = metrics.score_captions(captions, references)
+        scores = metrics.score_captions(write_captions(captioner, split), split.references)
         return {name: scores[name] for name in ("cider_d", "bleu_4", "rouge_l", "distinct_captions")}
 
     return score
 
 
-def choose_length_penalty(captioner: Captioner, dataset: CaptionDataset, features: FeatureStore) -> list[dict]:
-    """Gives a captioner the length penalty whose validation captions score the highest CIDEr-D.
+def choose_length_penalty(captioner: Captioner, split: EncodedSplit) -> list[dict]:
+    """Gives a captioner the length penalty whose captions score the highest CIDEr-D.
 
     Which one does depends on how it was trained: likelihood makes the best captions seem too short, and self-critical
     training makes up for that by itself.
 
     Args:
         captioner: The captioner. Its `settings` are changed.
-        dataset: The data set, read with `validation`.
-        features: Features of its photos.
+        split: The validation split.
 
     Returns:
         A row for each that was tried: `length_penalty`, `cider_d`, `bleu_4` and `mean_length`.
     """
-    image_ids = readable_photos(dataset, features, "validation")
-    references = {image_id: dataset.references[image_id] for image_id in image_ids}
     rows = []
     for penalty in config.LENGTH_PENALTIES:
         search = dataclasses.replace(captioner.settings, length_penalty=penalty)
-        scores = metrics.score_captions(write_captions(captioner, features, image_ids, search), references)
+        scores = metrics.score_captions(write_captions(captioner, split, search), split.references)
         rows.append({"length_penalty": penalty} | {key: scores[key] for key in ("cider_d", "bleu_4", "mean_length")})
     best = max(rows, key=lambda row: row["cider_d"])["length_penalty"]
     captioner.settings = dataclasses.replace(captioner.settings, length_penalty=best)
     return rows
 
 
-def measure_perplexity(captioner: Captioner, references: Mapping[str, Sequence[str]], features: FeatureStore) -> float:
+def best_row(history: Sequence[Mapping]) -> Mapping:
+    """Returns the row of a training's history with the highest validation CIDEr-D, the earlier of equals."""
+    return max(history, key=lambda row: row["val_cider_d"])
+
+
+def measure_perplexity(captioner: Captioner, split: EncodedSplit) -> float:
     """Returns the perplexity of the references: `exp` of the mean `-log p` of each word and end marker.
 
     Words out of the vocabulary count as `<unk>`, so only captioners of one vocabulary compare.
     """
-    pairs = [(image_id, text) for image_id, texts in references.items() for text in texts]
-    log_probs, counts = measure_log_probs(captioner, pairs, features)
+    log_probs, counts = measure_log_probs(captioner, split.captions, split.features)
     return float(np.exp(-log_probs.sum() / counts.sum()))
 
 
@@ -175,29 +155,36 @@ def measure_log_probs(
     return -measured[0], measured[1]
 
 
-def score_controls(report: dict, dataset: CaptionDataset, *, seed: int = 0) -> dict[str, dict[str, float]]:
+def score_controls(
+    captions: Mapping[str, str],
+    references: Mapping[str, Sequence[str]],
+    train_captions: Collection[str],
+    *,
+    seed: int = 0,
+) -> dict[str, dict[str, float]]:
     """Returns the scores of captions that a captioner must beat, and of people.
 
     Args:
-        report: From `evaluate_captioner`.
-        dataset: The data set, with this split and the train split.
+        captions: Image id -> caption, from `write_captions`.
+        references: Image id -> what people wrote about these photos.
+        train_captions: The captions of the train split.
         seed: For the shuffle.
 
     Returns:
-        `shuffled` (the captioner's own captions, each given to another photo), `most_common` (the commonest train
-        caption for every photo) and `human` (each reference against the others), each with the headline scores;
-        `human` also with `claims`, of the first captions.
+        `most_common` (the commonest train caption for every photo), `shuffled` (the captioner's own captions, each
+        given to another photo; only if there are two photos) and `human` (each reference against the others, of the
+        photos that have two; only if there are any), each with the headline scores; `human` also with `claims`, of the
+        first captions.
     """
-    captions = report["captions"]
-    references = {image_id: dataset.references[image_id] for image_id in captions}
-    common = metrics.most_common_caption([text for _, text in dataset.captions("train")])
-    controls = {
-        "shuffled": metrics.score_captions(metrics.shuffle_captions(captions, seed), references),
-        "most_common": metrics.score_captions(dict.fromkeys(captions, common), references),
-        "human": metrics.human_agreement(references),
-    }
+    common = metrics.most_common_caption(train_captions)
+    controls = {"most_common": metrics.score_captions(dict.fromkeys(captions, common), references)}
+    if len(captions) > 1:
+        controls["shuffled"] = metrics.score_captions(metrics.shuffle_captions(captions, seed), references)
+    if several := {image_id: texts for image_id, texts in references.items() if len(texts) > 1}:
+        controls["human"] = metrics.human_agreement(several)
     rows = {name: {key: scores[key] for key in HEADLINE if key in scores} for name, scores in controls.items()}
-    rows["human"]["claims"] = claims.measure_people(references)
+    if several:
+        rows["human"]["claims"] = claims.measure_people(several)
     return rows
 
 

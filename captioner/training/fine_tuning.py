@@ -33,7 +33,7 @@ from captioner.decoder.batches import NUM_PARTS, PhotoBatches
 from captioner.encoders import crops, features, specs, stages
 from captioner.encoders.encoder import turn_back
 from captioner.encoders.features import FeatureStore
-from captioner.inference import Captioner
+from captioner.inference import Captioner, EncodedSplit
 from captioner.scoring import evaluation
 from captioner.training import run_files, teacher_forcing
 
@@ -78,7 +78,8 @@ def fine_tune_captioner(
     }
     mirror_images = maps["validation views"] if captioner.encoder.mirrored else None
     encoded = _Encoded(tail, stem.map_shape, maps["validation"], mirror_images)
-    score = evaluation.validation_scorer(captioner, cast(FeatureStore, encoded), references["validation"])
+    split = EncodedSplit("validation", references["validation"], cast(FeatureStore, encoded))
+    score = evaluation.validation_scorer(captioner, split)
     trainer = _Trainer(captioner, tail, stem.map_shape, settings)
     batches = PhotoBatches(references["train"], captioner.vocabulary, maps["train"], train_views, settings)
     run.train(trainer, batches, lambda: score(captioner.decoder), settings, progress)
@@ -89,7 +90,7 @@ def fine_tune_captioner(
 def _keep_best(run: "_Run", trainer: "_Trainer", captioner: Captioner, tail: keras.Model) -> None:
     """Leaves the captioner with the weights of the best epoch, as they will be saved."""
     trainer.set_weights(run.load_best())
-    if teacher_forcing.best_epoch(run.history)["epoch"]:
+    if evaluation.best_row(run.history)["epoch"]:
         kernels = stages.find_kernels(tail)
         for kernel in kernels.values():
             kernel.assign(kernel.numpy().astype(np.float16).astype(np.float32))
@@ -268,7 +269,7 @@ class _Run:
             trainer.swap_averages()
             scores = {f"val_{name}": float(value) for name, value in score().items()}
             self.history.append({"epoch": number, "loss": loss} | scores | {"seconds": time.monotonic() - started})
-            if teacher_forcing.best_epoch(self.history) is self.history[-1]:
+            if evaluation.best_row(self.history) is self.history[-1]:
                 self._save_arrays("best.npz", trainer.get_weights())
             trainer.swap_averages()
             run_files.write_history(self._files[run_files.HISTORY_FILE], self.history)
@@ -289,7 +290,7 @@ class _Run:
             trainer.set_state(state)
 
     def _should_stop(self, patience: int) -> bool:
-        best = teacher_forcing.best_epoch(self.history)["epoch"] if self.history else 0
+        best = evaluation.best_row(self.history)["epoch"] if self.history else 0
         return len(self.history) - 1 - best >= patience
 
     def _save_arrays(self, name: str, arrays: Sequence[np.ndarray]) -> None:

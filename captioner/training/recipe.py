@@ -1,149 +1,196 @@
-"""From photos to a saved captioner in one call: the steps of `model.ipynb`, for the command line."""
+"""From photos to a trained captioner: the steps that `model.ipynb` shows one by one and `train` runs in a row.
+
+    plan = plan_training(config.RecipeConfig())  # which data, which encoder, which name
+    materials = encode_photos(plan)              # features of the photos and of crops of them
+    captioner = build_captioner(plan, build_vocabulary(materials))
+    history = fit_captioner(captioner, materials)
+    tuning, materials = tune_captioner(captioner, materials)
+    refinement = refine_captioner(captioner, materials)
+    report = measure_captioner(captioner, materials)
+
+Nothing here saves a captioner or prints more than bars of progress: that is for who calls it.
+"""
 
 import dataclasses
+import hashlib
+import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import keras
 
 from captioner import config, float16
-from captioner.artifacts import catalogue, saving
-from captioner.data import datasets
+from captioner.data import datasets, sources
+from captioner.data.drawings import dataset as drawings
 from captioner.data.vocabulary import Vocabulary
 from captioner.decoder import batches
 from captioner.decoder.network import CaptionDecoder
-from captioner.encoders import crops, features, weights
+from captioner.encoders import crops, weights
 from captioner.encoders.encoder import Encoder, load_encoder
-from captioner.inference import Captioner
+from captioner.encoders.features import FeatureStore
+from captioner.inference import Captioner, EncodedSplit, encode_split
 from captioner.scoring import calibration, evaluation
 from captioner.training import fine_tuning, self_critical, teacher_forcing
 
 
-def train_captioner(
-    data: str | Path | None = None,
-    encoder_name: str = "auto",
-    *,
-    name: str | None = None,
-    encoder_weights: str | Path = "imagenet",
-    mirrored: bool = config.MIRRORED,
-    decoder_choices: Mapping | None = None,
-    training_choices: Mapping | None = None,
-    fine_tuning_settings: config.FineTuningConfig | None = None,
-) -> Path:
-    """Trains a captioner and saves it with its validation scores. The test split is not read.
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is made of what.
+
+    Attributes:
+        settings: All that was decided.
+        dataset: The data set, read with the splits that are needed.
+        encoder: The encoder.
+        notes: Sentences on the choice of both and on what the data lack, for the caller to show.
+    """
+
+    settings: config.RecipeConfig
+    dataset: datasets.CaptionDataset
+    encoder: Encoder
+    notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Encoder, data, number of photos and seed; what is Flickr8k, all photos or seed 0 is not said."""
+        settings, parts = self.settings, [self.encoder.name]
+        parts += [self.dataset.name] if self.dataset.name != "flickr8k" else []
+        parts += [f"{settings.photos}photos"] if settings.photos else []
+        parts += [f"seed{settings.seed}"] if settings.seed else []
+        return "-".join(parts)
+
+    @property
+    def decoder(self) -> config.DecoderConfig:
+        """Shape of the decoder."""
+        return self.settings.suggest_decoder(len(self.dataset.captions("train")))
+
+    @property
+    def training(self) -> config.TrainingConfig:
+        """How it is trained."""
+        return self.settings.suggest_training(len(self.dataset.captions("train")))
+
+
+@dataclasses.dataclass(frozen=True)
+class Materials:
+    """All that a captioner is trained and measured on.
+
+    Attributes:
+        plan: What they were made for.
+        splits: `train` and `validation`, and `test` if the data set was read with it.
+        crops: Features of crops of the train photos, if there are any.
+        description: What decides the weights that `fit_captioner` ends with, by content.
+        minutes: What encoding took.
+    """
+
+    plan: Plan
+    splits: Mapping[str, EncodedSplit]
+    crops: FeatureStore | None
+    description: dict
+    minutes: float = 0.0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A sentence for each split of which photos could not be read, for the caller to show."""
+        return tuple(filter(None, (split.explain_unreadable() for split in self.splits.values())))
+
+    @property
+    def run_dir(self) -> Path:
+        """Where the run is kept, so that it can be stopped and gone on with; other captions or photos have another."""
+        return config.RUNS_DIR / f"{self.plan.name}-{_digest(self.description)}"
+
+    @property
+    def identity(self) -> str:
+        """Tells what is trained on what: another caption, photo or setting makes it another one."""
+        settings = self.plan.settings
+        stages = settings.suggest_fine_tuning(), settings.suggest_self_critical()
+        return _digest([self.description, *map(dataclasses.asdict, stages)])
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A captioner and all that is known of it, for `captioner.artifacts.saving.save_captioner`."""
+
+    captioner: Captioner
+    report: dict
+
+
+def plan_training(settings: config.RecipeConfig, *, with_test: bool = False) -> Plan:
+    """Finds data and encoder; nothing is encoded or trained yet.
 
     Args:
-        data: Folder of the data set, as for `captioner.data.datasets.find_dataset`.
-        encoder_name: An encoder, or `"auto"`.
-        name: Name in `artifacts/`, by default that of `name_captioner`.
-        encoder_weights, mirrored: As for `captioner.encoders.encoder.load_encoder`.
-        decoder_choices: Shape of the decoder, as for `captioner.config.suggest_decoder`.
-        training_choices: How to train, as for `captioner.config.suggest_training`.
-        fine_tuning_settings: How the encoder's last stages learn on with the decoder.
+        settings: What to make.
+        with_test: Whether the test split is read too, to be measured once in the end.
 
-    Returns:
-        The folder of the captioner. The run's checkpoints stay in `data/runs/<name>`.
+    Raises:
+        FileNotFoundError: If the data set or the encoder's weights cannot be had.
+        ValueError: If a file of theirs is mangled.
     """
-    dataset = datasets.read_dataset(data, ("train", "validation"))
-    for note in dataset.notes:
-        print(note)
-    num_captions = len(dataset.captions("train"))
-    settings = config.suggest_training(num_captions, **training_choices or {})
-    encoder_name, why = weights.choose_encoder(encoder_name)
-    print(why)
-    name = name or name_captioner(encoder_name, dataset)
-    catalogue.check_place(config.ARTIFACTS_DIR / name)
-    encoder = load_encoder(encoder_name, weights=encoder_weights, mirrored=mirrored)
-    stores = {split: features.extract_features(encoder, dataset.photo_paths(split)) for split in dataset.splits}
-    cropped = crops.extract_crops(encoder, dataset, settings)
-    keras.utils.set_random_seed(settings.seed)
-    vocabulary = Vocabulary.from_captions(text for _, text in dataset.captions("train"))
-    decoder_settings = config.suggest_decoder(num_captions, **decoder_choices or {})
-    captioner = build_captioner(encoder, vocabulary, name=name, settings=decoder_settings)
-    run_dir = config.RUNS_DIR / captioner.name
-    history = fit_captioner(captioner, dataset, stores, run_dir, settings=settings, crops=cropped)
-    tuning = fine_tuning_settings or config.FineTuningConfig(seed=settings.seed)
-    tuned = fine_tuning.fine_tune_captioner(captioner, dataset, run_dir / "fine_tuning", settings=tuning)
-    if captioner.encoder.changed_layers:
-        stores = {split: features.extract_features(encoder, dataset.photo_paths(split)) for split in dataset.splits}
-        cropped = crops.extract_crops(encoder, dataset, settings)
-    refinement = config.SelfCriticalConfig(seed=settings.seed)
-    refined = refine_captioner(captioner, dataset, stores, run_dir, settings=refinement, crops=cropped)
-    searched = evaluation.choose_length_penalty(captioner, dataset, stores["validation"])
-    report = evaluation.evaluate_captioner(captioner, dataset, stores["validation"], "validation")
-    report |= {"seed": settings.seed, "best_epoch": teacher_forcing.best_epoch(history)["epoch"], "refinement": refined}
-    report |= {"fine_tuning": tuned, "length_penalties": searched}
-    report["calibration"] = calibration.calibrate_captioner(captioner, dataset, stores["validation"])
-    print(calibration.describe_report(report["calibration"]))
-    return saving.save_captioner(captioner, config.ARTIFACTS_DIR / captioner.name, report)
+    splits = config.SPLITS if with_test else ("train", "validation")
+    dataset, why_data = sources.obtain_dataset(settings.data, splits=splits, num_photos=settings.photos)
+    name, why_encoder = weights.choose_encoder(settings.encoder)
+    encoder = load_encoder(name, weights=settings.encoder_weights or "imagenet", mirrored=settings.mirrored)
+    return Plan(settings, dataset, encoder, (why_data, why_encoder))
 
 
-def name_captioner(encoder_name: str, dataset: datasets.CaptionDataset) -> str:
-    """Returns the encoder's name, and behind it that of the data set where it is not Flickr8k."""
-    return encoder_name if dataset.name == "flickr8k" else f"{encoder_name}-{dataset.name}"
+def encode_photos(plan: Plan, *, progress: bool = True) -> Materials:
+    """Encodes the photos of all splits and crops of the train photos, or finds what was encoded before."""
+    started = time.monotonic()
+    splits = {
+        split: encode_split(plan.encoder, plan.dataset, split, progress=progress) for split in plan.dataset.splits
+    }
+    cropped = crops.extract_crops(plan.encoder, plan.dataset, plan.training, progress=progress)
+    return Materials(plan, splits, cropped, _describe(plan, splits, cropped), (time.monotonic() - started) / 60)
 
 
-def build_captioner(
-    encoder: Encoder, vocabulary: Vocabulary, *, name: str, settings: config.DecoderConfig | None = None
-) -> Captioner:
-    """Returns a captioner with a fresh decoder of the size that encoder and vocabulary ask for."""
-    decoder = CaptionDecoder(len(vocabulary), encoder.pooled_size, encoder.num_regions, encoder.region_size, settings)
-    return Captioner(decoder, vocabulary, encoder, name=name)
+def build_vocabulary(materials: Materials) -> Vocabulary:
+    """Returns the words of the train captions that occur often enough."""
+    texts = (text for _, text in materials.splits["train"].captions)
+    return Vocabulary.from_captions(texts, materials.plan.settings.min_count)
 
 
-def fit_captioner(
-    captioner: Captioner,
-    dataset: datasets.CaptionDataset,
-    stores: dict[str, features.FeatureStore],
-    run_dir: str | Path,
-    *,
-    settings: config.TrainingConfig,
-    crops: features.FeatureStore | None = None,
-    verbose: int = 1,
-) -> list[dict[str, float]]:
-    """Trains a captioner's decoder on the train split, or goes on with the run in `run_dir`.
+def build_captioner(plan: Plan, vocabulary: Vocabulary, *, name: str | None = None) -> Captioner:
+    """Returns a captioner with a fresh decoder, whose weights the seed decides; by default it has the plan's name."""
+    keras.utils.set_random_seed(plan.settings.seed)
+    encoder = plan.encoder
+    decoder = CaptionDecoder(
+        len(vocabulary), encoder.pooled_size, encoder.num_regions, encoder.region_size, plan.decoder
+    )
+    return Captioner(decoder, vocabulary, encoder, name=name or plan.name, settings=plan.settings.decoding)
+
+
+def fit_captioner(captioner: Captioner, materials: Materials, *, verbose: int = 1) -> list[dict[str, float]]:
+    """Trains a captioner's decoder on the train split, or goes on with the run that was begun.
 
     Args:
         captioner: From `build_captioner`. It ends with the weights of the best epoch.
-        dataset: The data set, read with `train` and `validation`.
-        stores: Features of those splits.
-        run_dir: Folder of the run.
-        settings: How to train.
-        crops: From `extract_crops`.
+        materials: From `encode_photos`.
         verbose: As for `fit`.
 
     Returns:
         The history, see `captioner.training.teacher_forcing.train_decoder`.
     """
-    pairs = {
-        split: [(i, text) for i, text in dataset.captions(split) if i not in stores[split].failed]
-        for split in ("train", "validation")
-    }
+    settings = materials.plan.training
     train, validation = (
         batches.CaptionBatches(
-            pairs[split],
-            stores[split],
+            materials.splits[name].captions,
+            materials.splits[name].features,
             captioner.vocabulary,
             batch_size=settings.batch_size,
             max_length=settings.max_length,
             seed=settings.seed,
-            crops=crops if split == "train" else None,
+            crops=materials.crops if name == "train" else None,
             crop_share=settings.crop_share,
         )
-        for split in pairs
+        for name in ("train", "validation")
     )
-    references = {i: dataset.references[i] for i in dict(pairs["validation"])}
     history = teacher_forcing.train_decoder(
         captioner.decoder,
         train,
         validation,
-        evaluation.validation_scorer(captioner, stores["validation"], references),
-        run_dir,
+        evaluation.validation_scorer(captioner, materials.splits["validation"]),
+        materials.run_dir,
         settings=settings,
-        description=captioner.decoder.get_config()["decoder_config"]
-        | captioner.decoder.sizes
-        | {"data": dataset.name, "captions": len(pairs["train"]), "encoder": captioner.encoder.fingerprint}
-        | {"mirrored": captioner.encoder.mirrored, "decoding": dataclasses.asdict(captioner.settings)},
+        description=materials.description,
         verbose=verbose,
     )
     # Now, so that what is measured from here on is what is saved.
@@ -151,41 +198,148 @@ def fit_captioner(
     return history
 
 
-def refine_captioner(
-    captioner: Captioner,
-    dataset: datasets.CaptionDataset,
-    stores: dict[str, features.FeatureStore],
-    run_dir: str | Path,
-    *,
-    settings: config.SelfCriticalConfig | None = None,
-    crops: features.FeatureStore | None = None,
-    progress: bool = True,
-) -> list[dict[str, float]]:
+def tune_captioner(
+    captioner: Captioner, materials: Materials, *, progress: bool = True
+) -> tuple[list[dict], Materials]:
+    """Trains the last stages of the encoder on, together with the decoder; see `captioner.training.fine_tuning`.
+
+    Args:
+        captioner: After `fit_captioner`. It ends with the best weights of both.
+        materials: From `encode_photos`.
+        progress: Whether to show progress bars.
+
+    Returns:
+        The history, see `captioner.training.fine_tuning.fine_tune_captioner`; and the materials, in which all photos
+        are encoded anew if the encoder has changed.
+    """
+    plan = materials.plan
+    history = fine_tuning.fine_tune_captioner(
+        captioner,
+        plan.dataset,
+        materials.run_dir / "fine_tuning",
+        settings=plan.settings.suggest_fine_tuning(),
+        progress=progress,
+    )
+    if not plan.encoder.changed_layers:
+        return history, materials
+    anew = encode_photos(plan, progress=progress)
+    # It is the same run that goes on.
+    return history, dataclasses.replace(
+        anew, description=materials.description, minutes=materials.minutes + anew.minutes
+    )
+
+
+def refine_captioner(captioner: Captioner, materials: Materials, *, progress: bool = True) -> list[dict]:
     """Trains a captioner's decoder on by the scores of its own captions; see `captioner.training.self_critical`.
 
     Args:
-        captioner: After `fit_captioner`. It ends with the weights of the best round.
-        dataset, stores, run_dir, crops: As for `fit_captioner`.
-        settings: How to train.
+        captioner: After `tune_captioner`. It ends with the weights of the best round.
+        materials: From `tune_captioner`.
         progress: Whether to show progress bars.
 
     Returns:
         The history, see `captioner.training.self_critical.refine_decoder`.
     """
-    references = {
-        split: {i: texts for i, texts in dataset.references_of(split).items() if i not in stores[split].failed}
-        for split in ("train", "validation")
-    }
+    train = materials.splits["train"]
     history = self_critical.refine_decoder(
         captioner.decoder,
-        batches.PhotoViews(list(references["train"]), stores["train"], crops),
-        references["train"],
+        batches.PhotoViews(list(train.references), train.features, materials.crops),
+        train.references,
         captioner.vocabulary,
-        evaluation.validation_scorer(captioner, stores["validation"], references["validation"]),
-        run_dir,
-        settings=settings,
-        description={"decoding": dataclasses.asdict(captioner.settings)},
+        evaluation.validation_scorer(captioner, materials.splits["validation"]),
+        materials.run_dir,
+        settings=materials.plan.settings.suggest_self_critical(),
         progress=progress,
     )
     float16.round_kernels(captioner.decoder)
     return history
+
+
+def measure_captioner(captioner: Captioner, materials: Materials, *, progress: bool = True) -> dict:
+    """Chooses the search, scores and calibrates a captioner on validation, and measures it on test if that was read.
+
+    Args:
+        captioner: After training. It gets a length penalty and a calibration.
+        materials: From `tune_captioner`.
+        progress: Whether to show progress bars.
+
+    Returns:
+        The report of `captioner.scoring.evaluation.evaluate_captioner` on validation, with `length_penalties`,
+        `controls`, `calibration` and, of drawings, `held_out`; with the test split also `test`, the report on it.
+    """
+    penalties = evaluation.choose_length_penalty(captioner, materials.splits["validation"])
+    splits, folder = materials.splits, materials.plan.dataset.folder
+    train = {text for _, text in splits["train"].captions}
+    reports = {
+        name: evaluation.evaluate_captioner(captioner, split, train_captions=train, progress=progress)
+        for name, split in splits.items()
+        if name != "train"
+    }
+    report = reports["validation"] | {"length_penalties": penalties}
+    report["controls"] = evaluation.score_controls(
+        report["captions"],
+        splits["validation"].references,
+        [text for _, text in splits["train"].captions],
+        seed=materials.plan.settings.seed,
+    )
+    report["calibration"] = calibration.calibrate_captioner(captioner, splits["validation"])
+    if drawings.is_drawn(folder):
+        report["held_out"] = {
+            name: drawings.score_held_out(found["captions"], folder) for name, found in reports.items()
+        }
+    if "test" in reports:
+        report["test"] = reports["test"]
+        report["calibration"]["test"] = calibration.check_calibration(captioner, splits["test"])
+    return report
+
+
+def train_captioner(materials: Materials, *, name: str | None = None, progress: bool = True) -> Trained:
+    """Trains and measures a captioner: all steps after `encode_photos` in a row.
+
+    Args:
+        materials: From `encode_photos`.
+        name: As for `build_captioner`.
+        progress: Whether to show progress bars.
+    """
+    captioner = build_captioner(materials.plan, build_vocabulary(materials), name=name)
+    history = fit_captioner(captioner, materials, verbose=int(progress))
+    tuning, materials = tune_captioner(captioner, materials, progress=progress)
+    refinement = refine_captioner(captioner, materials, progress=progress)
+    report = measure_captioner(captioner, materials, progress=progress)
+    return Trained(captioner, report | describe_training(materials, history, tuning, refinement))
+
+
+def describe_training(materials: Materials, history: list[dict], tuning: list[dict], refinement: list[dict]) -> dict:
+    """Returns what a report says of how a captioner was trained, and of which photos were left out."""
+    stages = {"training": history, "fine_tuning": tuning, "refinement": refinement}
+    return {
+        "seed": materials.plan.settings.seed,
+        "run": materials.identity,
+        "train_photos": len(materials.splits["train"].references),
+        "unreadable": {name: dict(split.unreadable) for name, split in materials.splits.items() if split.unreadable},
+        "best_epoch": evaluation.best_row(history)["epoch"],
+        "epochs": len(history),
+        "fine_tuning": tuning,
+        "refinement": refinement,
+        "minutes": {"extraction": materials.minutes}
+        | {name: sum(row["seconds"] for row in rows) / 60 for name, rows in stages.items()},
+    }
+
+
+def _describe(plan: Plan, splits: Mapping[str, EncodedSplit], cropped: FeatureStore | None) -> dict:
+    taught = {name: splits[name] for name in ("train", "validation")}
+    stores = {name: split.features for name, split in taught.items()} | ({"crops": cropped} if cropped else {})
+    return {
+        "data": plan.dataset.name,
+        "captions": _digest({name: split.captions for name, split in taught.items()}),
+        "photos": {name: store.index["photos"] for name, store in stores.items()},
+        "encoder": {key: getattr(plan.encoder, key) for key in ("name", "regions_layer", "fingerprint", "mirrored")},
+        "min_count": plan.settings.min_count,
+        "decoder": dataclasses.asdict(plan.decoder),
+        "training": dataclasses.asdict(plan.training),
+        "decoding": dataclasses.asdict(plan.settings.decoding),
+    }
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]

@@ -34,7 +34,8 @@ from captioner import config
 from captioner.data.vocabulary import Vocabulary
 from captioner.decoder.batches import PhotoViews
 from captioner.decoder.network import CaptionDecoder
-from captioner.training import run_files, teacher_forcing
+from captioner.scoring import evaluation
+from captioner.training import run_files
 
 _WEIGHTS_FILE, _HISTORY_FILE, _SETTINGS_FILE = "refined.weights.h5", "refined.csv", "refined.json"
 
@@ -85,7 +86,7 @@ def refine_decoder(
         reward = float(np.mean(trainer.train_round(number, progress))) if number else None
         scores = {f"val_{name}": float(value) for name, value in score_validation(decoder).items()}
         history.append({"round": number, "reward": reward} | scores)
-        if best_round(history) is history[-1]:
+        if evaluation.best_row(history) is history[-1]:
             decoder.save_weights(weights)
         history[-1]["seconds"] = time.monotonic() - started
     run_files.write_history(history_file, history)
@@ -93,11 +94,6 @@ def refine_decoder(
     run_files.describe_run(begun_file, begun)
     decoder.load_weights(weights)
     return history
-
-
-def best_round(history: Sequence[dict]) -> dict:
-    """Returns the row with the highest validation CIDEr-D, the earlier of equals."""
-    return teacher_forcing.best_epoch(history)
 
 
 class _Trainer:

@@ -11,7 +11,7 @@ Legend: `B` batch, `T` caption length, `V` vocabulary.
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -21,9 +21,8 @@ from captioner import config, files
 from captioner.decoder import losses
 from captioner.decoder.batches import CaptionBatches
 from captioner.decoder.network import CaptionDecoder
+from captioner.scoring import evaluation
 from captioner.training import run_files
-
-MONITOR = "val_cider_d"
 
 
 def compile_decoder(decoder: CaptionDecoder, settings: config.TrainingConfig, steps_per_epoch: int) -> None:
@@ -99,11 +98,6 @@ def train_decoder(
     return run.history
 
 
-def best_epoch(history: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Returns the row with the highest validation CIDEr-D, the earlier of equals."""
-    return max(history, key=lambda row: row[MONITOR])
-
-
 def restart_dropout(decoder: CaptionDecoder, seed: int, epoch: int) -> None:
     """Starts dropout anew, since Keras does not save where it stands: a resumed run drops the same units."""
     random = np.random.default_rng([seed, epoch])
@@ -140,7 +134,7 @@ class _Run:
     def save(self, decoder: CaptionDecoder, row: dict[str, float]) -> None:
         """Adds an epoch. The checkpoint comes last: an epoch without it never happened."""
         self.history.append(row)
-        if best_epoch(self.history) is row:
+        if evaluation.best_row(self.history) is row:
             with files.replace_file(self.best_file) as new:
                 decoder.save_weights(new)
         run_files.write_history(self._history_file, self.history)
@@ -153,7 +147,7 @@ class _Run:
 
     def should_stop(self) -> bool:
         """Whether `patience` epochs in a row brought nothing better."""
-        return bool(self.history) and len(self.history) - best_epoch(self.history)["epoch"] >= self.patience
+        return bool(self.history) and len(self.history) - evaluation.best_row(self.history)["epoch"] >= self.patience
 
 
 class _Scores(keras.callbacks.Callback):

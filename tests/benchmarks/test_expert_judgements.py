@@ -125,9 +125,9 @@ def judged(drawn_dir, tmp_path):
     return datasets.read_dataset(folder)
 
 
-def test_judged_captions_are_compared_with_what_the_captioner_thinks_of_them(build_captioner, judged, stores):
+def test_judged_captions_are_compared_with_what_the_captioner_thinks_of_them(build_captioner, judged, splits, stores):
     captioner = build_captioner()
-    people = expert_judgements.compare_with_people(captioner, judged, stores["test"])
+    people = expert_judgements.compare_with_people(captioner, judged.folder, splits["test"])
     assert people["num_judgements"] == 3
     assert people["share_right"] == pytest.approx(1 / 3)
     assert people["tau_c"].keys() == people["auc"].keys() == {
@@ -142,9 +142,9 @@ def test_judged_captions_are_compared_with_what_the_captioner_thinks_of_them(bui
     assert people["auc"]["log_prob_per_word"] == np.mean([right > wrong, right > also_wrong])
 
 
-def test_data_without_judgements_is_refused(build_captioner, dataset, stores):
+def test_data_without_judgements_is_refused(build_captioner, dataset, splits):
     with pytest.raises(ValueError, match="no judgements of its test photos. Expected: the file ExpertAnnotations.txt"):
-        expert_judgements.compare_with_people(build_captioner(), dataset, stores["test"])
+        expert_judgements.compare_with_people(build_captioner(), dataset.folder, splits["test"])
 
 
 def test_the_command_keeps_what_it_found(tiny_bundle, judged, project, monkeypatch, capsys):

@@ -112,17 +112,11 @@ def test_train_makes_a_captioner_that_captions_without_reading_the_test_split(
 ):
     monkeypatch.setattr(config, "ARTIFACTS_DIR", tmp_path / "artifacts")
     monkeypatch.setattr(config, "RUNS_DIR", tmp_path / "runs")
-    from captioner.training import recipe
-
+    suggest = config.suggest_decoder
+    tiny = {"units": 4, "embedding_size": 3, "attention_size": 3, "memory_size": 4}
+    monkeypatch.setattr(config, "suggest_decoder", lambda count, **chosen: suggest(count, **chosen | tiny))
     (data / datasets.SPLIT_FILES["test"]).unlink()
-    train = recipe.train_captioner
-
-    def train_tiny(*arguments, decoder_choices, **options):
-        tiny = decoder_choices | {"units": 4, "embedding_size": 3, "attention_size": 3, "memory_size": 4}
-        return train(*arguments, decoder_choices=tiny, **options)
-
-    monkeypatch.setattr(recipe, "train_captioner", train_tiny)
-    assert run("train", "--data", data, "--encoder", "tiny", "--name", "mine", "--epochs", 1) == 0
+    assert run("train", "--data", data, "--encoder", "tiny", "--name", "mine", "--epochs", 1, "--rounds", 0) == 0
     assert f"The captioner is in {tmp_path / 'artifacts' / 'mine'}." in capsys.readouterr().out
     report = catalogue.read_metrics(tmp_path / "artifacts" / "mine")
     assert (report["split"], report["best_epoch"], report["seed"]) == ("validation", 1, 0)

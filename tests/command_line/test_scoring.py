@@ -35,8 +35,8 @@ def test_unreadable_photos_of_a_split_are_named_and_the_report_can_still_be_scor
     arguments = ("--data", data, "--split", "test")
     assert run("evaluate", "--captioner", "x", *arguments, "--output", tmp_path / "report.json") == 0
     printed = capsys.readouterr().err
-    assert "1 photos could not be read and were left out:" in printed
-    assert f"  {broken}: {broken} is not a picture that can be read" in printed
+    assert "1 of 6 test photos could not be read and were left out." in printed
+    assert f"{broken}: {broken} is not a picture that can be read" in printed
     report = json.loads((tmp_path / "report.json").read_text())
     assert (report["num_photos"], report["unreadable_photos"]) == (5, 1)
     assert run("score", tmp_path / "report.json", *arguments) == 0

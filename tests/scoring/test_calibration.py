@@ -128,7 +128,7 @@ def test_too_few_photos_say_so_and_calibrate_nothing():
     assert calibrated is None
     assert report["num_photos"] == 99
     assert calibration.describe_report(report) == (
-        "Too few photos to say when the captioner is sure: 100 are needed, here are 99."
+        "Too few photos to say when the captioner is sure: 100 with several captions each are needed, here are 99."
     )
 
 
@@ -140,50 +140,48 @@ def few_are_enough(monkeypatch):
     monkeypatch.setattr(calibration, "RIGHT_CIDER_D", 1.0)
 
 
-def test_calibrating_sets_what_the_captioner_says(build_captioner, dataset, stores, few_are_enough):
+def test_calibrating_sets_what_the_captioner_says(build_captioner, dataset, splits, few_are_enough):
     captioner = build_captioner()
-    report = calibration.calibrate_captioner(captioner, dataset, stores["train"], "train")
+    report = calibration.calibrate_captioner(captioner, splits["train"])
     assert (report["split"], report["num_photos"], report["right_from_cider_d"]) == ("train", 28, 1.0)
     assert list(report["auc"]) == ["log_prob_per_word", "log_prob", "least_likely_word", "lead_over_second"]
     assert json.loads(json.dumps(report, allow_nan=False)) == report
     assert captioner.calibration == config.Calibration(report["sure_from"], report["fairly_sure_from"])
-    captions = dict(captioner.caption_store(stores["train"], list(dataset.image_ids("train"))))
+    captions = dict(captioner.caption_store(splits["train"].features, list(dataset.image_ids("train"))))
     said = [found[0].confidence for found in captions.values()]
     assert [said.count(row["label"]) for row in report["table"]] == [row["count"] for row in report["table"]]
 
 
-def test_what_is_right_is_decided_by_the_score_of_each_photo(build_captioner, dataset, stores, few_are_enough):
+def test_what_is_right_is_decided_by_the_score_of_each_photo(build_captioner, dataset, splits, few_are_enough):
     captioner = build_captioner()
-    report = calibration.calibrate_captioner(captioner, dataset, stores["train"], "train")
-    captions = evaluation.write_captions(captioner, stores["train"], list(dataset.image_ids("train")))
+    report = calibration.calibrate_captioner(captioner, splits["train"])
+    captions = evaluation.write_captions(captioner, splits["train"])
     scores = calibration.metrics.score_per_photo(captions, dataset.references_of("train"))
     assert report["share_right"] == pytest.approx(np.mean([score >= 1 for score in scores.values()]))
     assert 0 < report["share_right"] < 1, "otherwise this test would compare nothing"
 
 
-def test_a_greedy_captioner_has_no_second_caption_to_lead_over(build_captioner, dataset, stores, few_are_enough):
+def test_a_greedy_captioner_has_no_second_caption_to_lead_over(build_captioner, dataset, splits, few_are_enough):
     captioner = build_captioner()
     captioner.settings = calibration.dataclasses.replace(captioner.settings, num_beams=1)
-    assert (
-        "lead_over_second" not in calibration.calibrate_captioner(captioner, dataset, stores["train"], "train")["auc"]
-    )
+    assert "lead_over_second" not in calibration.calibrate_captioner(captioner, splits["train"])["auc"]
 
 
-def test_on_six_photos_nothing_is_calibrated_and_it_is_said_why(build_captioner, dataset, stores):
+def test_on_six_photos_nothing_is_calibrated_and_it_is_said_why(build_captioner, dataset, splits):
     captioner = build_captioner()
-    report = calibration.calibrate_captioner(captioner, dataset, stores["validation"])
+    report = calibration.calibrate_captioner(captioner, splits["validation"])
     assert report["reason"].startswith("Too few photos")
     assert captioner.calibration is None
-    assert calibration.check_calibration(captioner, dataset, stores["test"], "test") == []
-    [found] = captioner.caption_features(*stores["test"].rows(dataset.image_ids("test")[:1]))
+    assert calibration.check_calibration(captioner, splits["test"]) == []
+    [found] = captioner.caption_features(*splits["test"].features.rows(dataset.image_ids("test")[:1]))
     assert {caption.confidence for caption in found} == {""}
 
 
-def test_a_check_on_another_split_keeps_the_thresholds(build_captioner, dataset, stores, few_are_enough):
+def test_a_check_on_another_split_keeps_the_thresholds(build_captioner, dataset, splits, few_are_enough):
     captioner = build_captioner()
     # Whatever it thinks, it says "sure".
     captioner.calibration = config.Calibration(sure_from=-1e9)
-    sure, *others = calibration.check_calibration(captioner, dataset, stores["test"], "test")
+    sure, *others = calibration.check_calibration(captioner, splits["test"])
     assert (sure["count"], sure["share"]) == (6, 1.0)
     assert [row["count"] for row in others] == [0, 0]
     assert captioner.calibration == config.Calibration(sure_from=-1e9)

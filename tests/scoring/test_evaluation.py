@@ -1,13 +1,13 @@
 """Reports on a split, at toy size: the drawn data set's six validation pictures."""
 
+import dataclasses
 import json
 import math
 
 import numpy as np
 import pytest
 
-from captioner import config
-from captioner.data import datasets
+from captioner import config, inference
 from captioner.encoders import features
 from captioner.scoring import claims, evaluation, metrics
 
@@ -18,20 +18,20 @@ DEMANDED = {
 
 
 @pytest.fixture(scope="module")
-def dataset(drawn_dir):
-    return datasets.read_dataset(drawn_dir, ("train", "validation"))
+def validation(splits):
+    return splits["validation"]
 
 
 @pytest.fixture(scope="module")
-def store(_shared_tiny_captioner, dataset, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("features") / "validation"
-    paths = dataset.photo_paths("validation")
-    return features.extract_features(_shared_tiny_captioner.encoder, paths, folder, progress=False)
+def train_captions(dataset):
+    return [text for _, text in dataset.captions("train")]
 
 
 @pytest.fixture(scope="module")
-def report(_shared_tiny_captioner, dataset, store):
-    return evaluation.evaluate_captioner(_shared_tiny_captioner, dataset, store, "validation", progress=False)
+def report(_shared_tiny_captioner, validation, train_captions):
+    return evaluation.evaluate_captioner(
+        _shared_tiny_captioner, validation, train_captions=train_captions, progress=False
+    )
 
 
 def test_a_report_says_what_was_measured_on_what(report, dataset):
@@ -45,24 +45,23 @@ def test_a_report_says_what_was_measured_on_what(report, dataset):
     assert json.loads(json.dumps(report, allow_nan=False)) == report
 
 
-def test_a_report_scores_the_captions_it_holds(report, dataset):
-    train = [text for _, text in dataset.captions("train")]
-    scores = metrics.score_captions(report["captions"], dataset.references_of("validation"), train_captions=train)
+def test_a_report_scores_the_captions_it_holds(report, dataset, train_captions):
+    references = dataset.references_of("validation")
+    scores = metrics.score_captions(report["captions"], references, train_captions=train_captions)
     assert scores.items() <= report.items()
     assert report["bleu_1"] > 0
 
 
-def test_the_search_of_a_report_may_be_chosen(tiny_captioner, dataset, store):
+def test_the_search_of_a_report_may_be_chosen(tiny_captioner, dataset, validation):
     search = config.DecodingConfig(num_beams=1, length_penalty=0.0)
-    chosen = evaluation.evaluate_captioner(tiny_captioner, dataset, store, "validation", search=search, progress=False)
+    chosen = evaluation.evaluate_captioner(tiny_captioner, validation, search=search, progress=False)
     assert (chosen["num_beams"], chosen["length_penalty"]) == (1, 0.0)
-    greedy = tiny_captioner.caption_store(store, list(dataset.image_ids("validation")), search)
+    greedy = tiny_captioner.caption_store(validation.features, list(dataset.image_ids("validation")), search)
     assert chosen["captions"] == {image_id: found[0].text for image_id, found in greedy}
 
 
-def test_without_the_train_split_copies_are_not_counted(tiny_captioner, drawn_dir, store):
-    alone = datasets.read_dataset(drawn_dir, ("validation",))
-    report = evaluation.evaluate_captioner(tiny_captioner, alone, store, "validation", progress=False)
+def test_without_train_captions_copies_are_not_counted(tiny_captioner, validation):
+    report = evaluation.evaluate_captioner(tiny_captioner, validation, progress=False)
     assert report["copied_from_train"] is None
 
 
@@ -72,7 +71,8 @@ def test_photos_that_cannot_be_read_are_left_out_and_counted(tiny_captioner, dat
     paths[broken] = tmp_path / "broken.jpg"
     paths[broken].write_bytes(b"no picture")
     store = features.extract_features(tiny_captioner.encoder, paths, tmp_path / "features", progress=False)
-    report = evaluation.evaluate_captioner(tiny_captioner, dataset, store, "validation", progress=False)
+    split = inference.pair_features(dataset, "validation", store)
+    report = evaluation.evaluate_captioner(tiny_captioner, split, progress=False)
     assert (report["unreadable_photos"], report["num_photos"], report["num_references"]) == (1, 5, 25)
     assert broken not in report["captions"]
     assert math.isfinite(report["perplexity"])
@@ -84,48 +84,50 @@ def weigh_words(captioner, weights):
     captioner.decoder.classifier.bias.assign(np.log([weights.get(token_id, 1) for token_id in range(16)]))
 
 
-def test_a_decoder_that_knows_nothing_has_the_vocabulary_as_its_perplexity(build_captioner, dataset, store):
+def test_a_decoder_that_knows_nothing_has_the_vocabulary_as_its_perplexity(build_captioner, validation):
     captioner = build_captioner()
     weigh_words(captioner, {})
-    references = dataset.references_of("validation")
     # V = 4 special words and 12 others.
-    assert evaluation.measure_perplexity(captioner, references, store) == pytest.approx(16.0, rel=1e-5)
+    assert evaluation.measure_perplexity(captioner, validation) == pytest.approx(16.0, rel=1e-5)
 
 
-def test_perplexity_equals_the_mean_over_words_and_end_markers_worked_out_by_hand(build_captioner, dataset, store):
+def test_perplexity_equals_the_mean_over_words_and_end_markers_worked_out_by_hand(build_captioner, validation):
     captioner = build_captioner()
     # The other 13 have weight 1, so the sum is 4 + 2 + 3 + 13 = 22.
     weigh_words(captioner, {4: 4, 1: 2, 3: 3})
-    one, two = dataset.image_ids("validation")[:2]
+    one, two = list(validation.references)[:2]
     references = {one: ("a red zebra",), two: ("a a",)}
     # a 4/22, red 1/22, zebra (unknown) 2/22, end 3/22; a 4/22, a 4/22, end 3/22.
     expected = (22**7 / (4 * 1 * 2 * 3 * 4 * 4 * 3)) ** (1 / 7)
-    assert evaluation.measure_perplexity(captioner, references, store) == pytest.approx(expected, rel=1e-5)
+    split = dataclasses.replace(validation, references=references)
+    assert evaluation.measure_perplexity(captioner, split) == pytest.approx(expected, rel=1e-5)
 
 
-def test_perplexity_counts_every_word_of_a_caption_longer_than_training_reads(build_captioner, dataset, store):
+def test_perplexity_counts_every_word_of_a_caption_longer_than_training_reads(build_captioner, validation):
     captioner = build_captioner()
     weigh_words(captioner, {3: 5})
     # 40 words of 1/20 each and an end marker of 5/20.
-    references = {dataset.image_ids("validation")[0]: (" ".join(["red"] * 40),)}
+    references = {next(iter(validation.references)): (" ".join(["red"] * 40),)}
     expected = (20**41 / 5) ** (1 / 41)
-    assert evaluation.measure_perplexity(captioner, references, store) == pytest.approx(expected, rel=1e-5)
+    split = dataclasses.replace(validation, references=references)
+    assert evaluation.measure_perplexity(captioner, split) == pytest.approx(expected, rel=1e-5)
 
 
-def test_log_probs_come_in_the_order_of_the_captions(build_captioner, dataset, store):
+def test_log_probs_come_in_the_order_of_the_captions(build_captioner, dataset, stores):
     captioner = build_captioner()
     weigh_words(captioner, {4: 4, 1: 2, 3: 3})
     one, two = dataset.image_ids("validation")[:2]
-    log_probs, counts = evaluation.measure_log_probs(captioner, [(one, "a red zebra"), (two, "a"), (one, "red")], store)
+    log_probs, counts = evaluation.measure_log_probs(
+        captioner, [(one, "a red zebra"), (two, "a"), (one, "red")], stores["validation"]
+    )
     # As above, of 22: a 4, red 1, zebra (unknown) 2, end 3.
     assert log_probs == pytest.approx(np.log([4 * 1 * 2 * 3 / 22**4, 4 * 3 / 22**2, 1 * 3 / 22**2]), rel=1e-5)
     assert list(counts) == [4, 2, 2]
 
 
-def test_the_validation_scorer_sees_the_decoder_as_it_is_now(build_captioner, dataset, store):
+def test_the_validation_scorer_sees_the_decoder_as_it_is_now(build_captioner, validation):
     captioner = build_captioner()
-    references = dataset.references_of("validation")
-    score = evaluation.validation_scorer(captioner, store, references)
+    score = evaluation.validation_scorer(captioner, validation)
     before = score(captioner.decoder)
     assert before.keys() == {"cider_d", "bleu_4", "rouge_l", "distinct_captions"}
     assert before["distinct_captions"] > 1
@@ -133,24 +135,40 @@ def test_the_validation_scorer_sees_the_decoder_as_it_is_now(build_captioner, da
     assert score(captioner.decoder)["distinct_captions"] == 1
 
 
-def test_controls_are_shuffled_captions_the_commonest_caption_and_people(report, dataset):
-    controls = evaluation.score_controls(report, dataset)
-    assert list(controls) == ["shuffled", "most_common", "human"]
-    assert controls["human"].pop("claims") == claims.measure_people(
-        {i: dataset.references[i] for i in report["captions"]}
-    )
+def test_controls_are_shuffled_captions_the_commonest_caption_and_people(report, dataset, train_captions):
+    references = dataset.references_of("validation")
+    controls = evaluation.score_controls(report["captions"], references, train_captions)
+    assert controls.keys() == {"shuffled", "most_common", "human"}
+    assert controls["human"].pop("claims") == claims.measure_people(references)
     for scores in controls.values():
         assert tuple(scores) == evaluation.HEADLINE
     assert controls["human"]["cider_d"] > report["cider_d"]
-    references = dataset.references_of("validation")
-    common = metrics.most_common_caption([text for _, text in dataset.captions("train")])
+    common = metrics.most_common_caption(train_captions)
     scores = metrics.score_captions(dict.fromkeys(references, common), references)
     assert controls["most_common"]["bleu_1"] == scores["bleu_1"]
 
 
-def test_controls_need_only_the_photos_that_were_captioned(report, dataset):
-    some = dict(list(report["captions"].items())[:4])
-    assert evaluation.score_controls(report | {"captions": some}, dataset)["human"]["bleu_1"] > 0
+def test_people_are_measured_on_the_photos_that_several_of_them_described(report, dataset, train_captions):
+    references = dataset.references_of("validation")
+    first, *others = references
+    controls = evaluation.score_controls(
+        report["captions"], references | {first: references[first][:1]}, train_captions
+    )
+    expected = metrics.human_agreement({image_id: references[image_id] for image_id in others})
+    assert controls["human"]["cider_d"] == expected["cider_d"]
+
+
+def test_controls_that_cannot_be_had_are_left_out(report, dataset, train_captions):
+    alone = {image_id: texts[:1] for image_id, texts in dataset.references_of("validation").items()}
+    assert "human" not in evaluation.score_controls(report["captions"], alone, train_captions)
+    image_id = next(iter(alone))
+    one = evaluation.score_controls({image_id: "a"}, {image_id: dataset.references[image_id]}, train_captions)
+    assert one.keys() == {"most_common", "human"}
+
+
+def test_of_equal_epochs_the_earliest_is_the_best():
+    history = [{"epoch": number, "val_cider_d": score} for number, score in enumerate((1.0, 3.0, 3.0, 2.0), 1)]
+    assert evaluation.best_row(history)["epoch"] == 2
 
 
 def test_outside_a_checkout_the_commit_is_not_known(monkeypatch, tmp_path):
@@ -158,14 +176,13 @@ def test_outside_a_checkout_the_commit_is_not_known(monkeypatch, tmp_path):
     assert evaluation.describe_machine()["git_commit"] is None
 
 
-def test_the_length_penalty_with_the_best_validation_captions_is_chosen(build_captioner, dataset, monkeypatch):
+def test_the_length_penalty_with_the_best_validation_captions_is_chosen(build_captioner, validation, monkeypatch):
     captioner = build_captioner(None)
     scores = {0.75: 10.0, 1.0: 30.0, 1.25: 30.0, 1.5: 20.0}
-    monkeypatch.setattr(evaluation, "readable_photos", lambda *_: list(dataset.image_ids("validation")))
     monkeypatch.setattr(evaluation, "write_captions", lambda *arguments: arguments[-1].length_penalty)
     found = {"bleu_4": 1.0, "mean_length": 9.0}
     monkeypatch.setattr(metrics, "score_captions", lambda penalty, _: found | {"cider_d": scores[penalty]})
-    rows = evaluation.choose_length_penalty(captioner, dataset, None)
+    rows = evaluation.choose_length_penalty(captioner, validation)
     # The smaller of equals.
     assert captioner.settings.length_penalty == 1.0
     assert [(row["length_penalty"], row["cider_d"]) for row in rows] == list(scores.items())

@@ -54,9 +54,10 @@ def dataset(project, drawn_dir):
 
 
 def make_captioner(dataset, *, mirrored=True):
-    keras.utils.set_random_seed(1)
     words = Vocabulary.from_captions(text for _, text in dataset.captions("train"))
-    return recipe.build_captioner(load_encoder("staged", mirrored=mirrored), words, name="toy", settings=DECODER)
+    settings = config.RecipeConfig(seed=1, decoder=dataclasses.asdict(DECODER))
+    plan = recipe.Plan(settings, dataset, load_encoder("staged", mirrored=mirrored))
+    return recipe.build_captioner(plan, words, name="toy")
 
 
 def tune(captioner, dataset, folder, **changes):
@@ -172,8 +173,8 @@ def test_nothing_is_done_where_nothing_is_asked_for_or_can_learn(staged, dataset
 def test_validation_sees_what_the_finished_encoder_gives(staged, dataset, tmp_path, monkeypatch, mirrored):
     seen = {}
 
-    def watch(captioner, encoded, references):
-        image_ids = list(references)[:5]
+    def watch(captioner, split):
+        image_ids, encoded = list(split.references)[:5], split.features
 
         def score(_decoder):
             seen[len(seen)] = encoded.rows(image_ids)
@@ -240,21 +241,24 @@ def test_the_rates_warm_up_and_fall_along_a_cosine():
 
 
 @pytest.mark.slow
-def test_the_recipe_tunes_the_encoder_and_measures_with_what_it_became(staged, project, drawn_dir, monkeypatch):
-    folder = recipe.train_captioner(
-        drawn_dir,
-        staged,
-        name="toy",
-        decoder_choices={"units": 8, "embedding_size": 4, "attention_size": 4, "memory_size": 8},
-        training_choices={"epochs": 1, "batch_size": 32},
-        # So fast that the captions of some epoch beat those before.
-        fine_tuning_settings=dataclasses.replace(SETTINGS, epochs=3, learning_rate=0.02, averaging=0.5),
+def test_the_recipe_tunes_the_encoder_and_measures_with_what_it_became(staged, project, drawn_dir):
+    # So fast that the captions of some epoch beat those before.
+    tuning = dataclasses.replace(SETTINGS, epochs=3, learning_rate=0.02, averaging=0.5)
+    settings = config.RecipeConfig(
+        data=str(drawn_dir),
+        encoder=staged,
+        decoder={"units": 8, "embedding_size": 4, "attention_size": 4, "memory_size": 8},
+        training={"epochs": 1, "batch_size": 32},
+        fine_tuning={key: value for key, value in dataclasses.asdict(tuning).items() if key != "seed"},
     )
-    metrics = json.loads((folder / "metrics.json").read_text())
-    assert [row["epoch"] for row in metrics["fine_tuning"]] == [0, 1, 2, 3]
-    assert metrics["length_penalty"] in [row["length_penalty"] for row in metrics["length_penalties"]]
-    best = max(metrics["fine_tuning"], key=lambda row: row["val_cider_d"])["epoch"]
-    assert best and (folder / saving.KERNELS_FILE).is_file()
+    materials = recipe.encode_photos(recipe.plan_training(settings))
+    trained = recipe.train_captioner(materials)
+    report = trained.report
+    assert [row["epoch"] for row in report["fine_tuning"]] == [0, 1, 2, 3]
+    assert report["length_penalty"] in [row["length_penalty"] for row in report["length_penalties"]]
+    assert max(report["fine_tuning"], key=lambda row: row["val_cider_d"])["epoch"]
+    assert trained.captioner.encoder.changed_layers
     # What was measured last was measured on features of the encoder as it is saved.
+    folder = saving.save_captioner(trained.captioner, project / "artifacts" / "toy", report)
     stores = [json.loads(file.read_text()) for file in (project / "features").glob("*/index.json")]
     assert saving.load_captioner(folder).encoder.fingerprint in [store["fingerprint"] for store in stores]

@@ -7,57 +7,147 @@ import shutil
 import pytest
 
 from captioner import config
-from captioner.artifacts import saving
 from captioner.data import datasets, flickr8k, sources
 from captioner.data.drawings import dataset as drawings
 from captioner.training import recipe, teacher_forcing
 
+TINY = {"units": 8, "embedding_size": 4, "attention_size": 4, "memory_size": 8}
 
-def test_a_captioner_is_trained_and_saved_in_one_call(project, drawn_dir, tiny_encoder_known, capsys):
-    folder = recipe.train_captioner(
-        drawn_dir,
-        tiny_encoder_known,
-        name="toy",
-        decoder_choices={"units": 8, "embedding_size": 4, "attention_size": 4, "memory_size": 8},
-        training_choices={"epochs": 2, "batch_size": 32, "seed": 7},
+
+def configure(folder, **chosen):
+    """A recipe of toy size."""
+    training = {"epochs": 2, "batch_size": 32} | chosen.pop("training", {})
+    chosen = {"self_critical": {"rounds": 0}, "seed": 7} | chosen
+    return config.RecipeConfig(data=str(folder), encoder="tiny", decoder=TINY, training=training, **chosen)
+
+
+def prepare(folder, *, with_test=False, **chosen):
+    plan = recipe.plan_training(configure(folder, **chosen), with_test=with_test)
+    return recipe.encode_photos(plan, progress=False)
+
+
+@pytest.fixture
+def album(project, drawn_dir, tiny_encoder_known):
+    """Drawings that the test may change, in a folder that is not known for drawings; what is made goes elsewhere."""
+    folder = shutil.copytree(drawn_dir, project / "album")
+    (folder / "scenes.json").unlink()
+    return folder
+
+
+def test_a_captioner_is_trained_and_measured_in_one_call_that_prints_and_saves_nothing(
+    project, drawn_dir, tiny_encoder_known, capsys
+):
+    trained = recipe.train_captioner(
+        prepare(drawn_dir, self_critical={"rounds": 1, "photos_per_round": 8}), progress=False
     )
-    printed = capsys.readouterr().out
-    assert "Encoder: tiny, as asked for." in printed
-    assert "Too few photos to say when the captioner is sure" in printed
-    assert folder == project / "artifacts" / "toy"
-    metrics = json.loads((folder / "metrics.json").read_text())
-    assert metrics["split"] == "validation"
-    assert metrics["seed"] == 7
-    assert metrics["best_epoch"] in (1, 2)
-    assert metrics["calibration"]["reason"] in printed
+    assert capsys.readouterr() == ("", "")
+    assert not config.ARTIFACTS_DIR.exists()
+    report = trained.report
+    assert (report["split"], report["seed"], report["epochs"]) == ("validation", 7, 2)
+    assert report["best_epoch"] in (1, 2)
+    assert [row["round"] for row in report["refinement"]] == [0, 1]
+    assert report["controls"].keys() == {"most_common", "shuffled", "human"}
+    assert report["calibration"]["reason"].startswith("Too few photos to say when the captioner is sure")
+    assert report["held_out"].keys() == {"validation"}
+    assert report["minutes"].keys() == {"extraction", "training", "fine_tuning", "refinement"}
+    assert "test" not in report
     train = datasets.read_dataset(drawn_dir, ("train",)).captions("train")
-    train_words = {word for _, text in train for word in text.split()}
-    assert set(saving.load_captioner(folder).vocabulary.words[4:]) <= train_words
+    assert set(trained.captioner.vocabulary.words[4:]) <= {word for _, text in train for word in text.split()}
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
 
 
-def test_photos_that_cannot_be_read_are_left_out_of_training(project, drawn_dir, tiny_encoder_known, monkeypatch):
-    dataset = datasets.read_dataset(drawn_dir, ("train", "validation"))
-    broken = dataset.image_ids("train")[0]
-    stores = {}
-    from captioner.data import vocabulary
-    from captioner.encoders import features
-    from captioner.encoders.encoder import load_encoder
+def measure(materials):
+    """The report on a captioner that has learnt nothing yet."""
+    captioner = recipe.build_captioner(materials.plan, recipe.build_vocabulary(materials))
+    return recipe.measure_captioner(captioner, materials, progress=False)
 
-    encoder = load_encoder(tiny_encoder_known)
-    for split in dataset.splits:
-        paths = dataset.photo_paths(split)
-        if split == "train":
-            paths[broken] = project / "missing.jpg"
-        stores[split] = features.extract_features(encoder, paths, progress=False)
-    assert list(stores["train"].failed) == [broken]
+
+def test_the_test_split_is_read_and_measured_only_if_asked(album):
+    (album / datasets.SPLIT_FILES["test"]).rename(album / "kept")
+    assert prepare(album).splits.keys() == {"train", "validation"}
+    (album / "kept").rename(album / datasets.SPLIT_FILES["test"])
+    materials = prepare(album, with_test=True)
+    report = measure(materials)
+    assert (report["split"], report["test"]["split"]) == ("validation", "test")
+    assert report["calibration"]["test"] == []
+    # What it is called by does not depend on that.
+    assert materials.identity == prepare(album).identity
+
+
+def test_photos_that_cannot_be_read_are_left_out_everywhere_counted_and_named(album, monkeypatch):
+    broken = {}
+    for split in config.SPLITS:
+        broken[split] = datasets.read_dataset(album).image_ids(split)[0]
+        (album / "Images" / broken[split]).write_bytes(b"")
+    materials = prepare(album, with_test=True)
+    assert len(materials.notes) == 3
+    note = f"1 of 28 train photos could not be read and were left out. {broken['train']}: "
+    assert materials.notes[0].startswith(note)
+    report = measure(materials)
+    assert (report["num_photos"], report["unreadable_photos"]) == (5, 1)
+    assert (report["test"]["num_photos"], report["test"]["unreadable_photos"]) == (5, 1)
+    assert not {*report["captions"], *report["test"]["captions"]} & set(broken.values())
     seen = []
-    monkeypatch.setattr(teacher_forcing, "train_decoder", lambda _, train, *__, **___: seen.append(train))
-    words = vocabulary.Vocabulary.from_captions(text for _, text in dataset.captions("train"))
-    captioner = recipe.build_captioner(encoder, words, name="toy", settings=config.DecoderConfig(units=4))
-    recipe.fit_captioner(captioner, dataset, stores, project / "run", settings=config.TrainingConfig())
-    [train] = seen
-    captions = sum(len(target_ids) for _, target_ids in train.epoch(0))
-    assert captions == len(dataset.captions("train")) - len(dataset.references[broken])
+    monkeypatch.setattr(teacher_forcing, "train_decoder", lambda _, *batches, **__: seen.extend(batches[:2]))
+    captioner = recipe.build_captioner(materials.plan, recipe.build_vocabulary(materials))
+    recipe.fit_captioner(captioner, materials)
+    assert [sum(len(ids) for _, ids in batches.epoch(0)) for batches in seen] == [27 * 5, 5 * 5]
+    facts = recipe.describe_training(materials, [{"epoch": 1, "val_cider_d": 1.0, "seconds": 60.0}], [], [])
+    assert {split: list(found) for split, found in facts["unreadable"].items()} == {s: [i] for s, i in broken.items()}
+    assert (facts["train_photos"], facts["minutes"]["training"]) == (27, 1.0)
+
+
+def test_one_caption_for_a_photo_stops_nothing(album):
+    lines = (album / datasets.TOKEN_FILE).read_text().splitlines(keepends=True)
+    (album / datasets.TOKEN_FILE).write_text("".join(line for line in lines if "#0\t" in line))
+    report = measure(prepare(album, min_count=1))
+    assert report["controls"].keys() == {"most_common", "shuffled"}
+    assert "with several captions each are needed, here are 0" in report["calibration"]["reason"]
+
+
+def test_a_run_is_known_by_its_content(album):
+    materials = prepare(album)
+    assert prepare(album).run_dir == materials.run_dir
+    assert materials.run_dir.name.startswith("tiny-album-seed7-")
+    others = {
+        "epochs": prepare(album, training={"epochs": 3}),
+        "seed": prepare(album, seed=8),
+        "words": prepare(album, min_count=1),
+        "beams": prepare(album, decoding=config.DecodingConfig(num_beams=2)),
+        "photos": prepare(album, photos=20),
+    }
+    # Another last stage is another captioner, of the same first stage.
+    assert prepare(album, self_critical={"rounds": 1}).run_dir == materials.run_dir
+    assert prepare(album, self_critical={"rounds": 1}).identity != materials.identity
+    text = (album / datasets.TOKEN_FILE).read_text()
+    (album / datasets.TOKEN_FILE).write_text(text.replace("a small", "a wee"))
+    others["captions"] = prepare(album)
+    assert "wee" in recipe.build_vocabulary(others["captions"]).words
+    assert len({made.run_dir for made in (materials, *others.values())}) == 1 + len(others)
+    assert len({made.identity for made in (materials, *others.values())}) == 1 + len(others)
+
+
+def test_the_search_of_the_recipe_is_the_captioners_and_that_of_its_scores(album):
+    search = config.DecodingConfig(num_beams=2, max_length=5)
+    report = measure(prepare(album, decoding=search))
+    assert report["num_beams"] == 2
+    assert report["mean_length"] <= 5
+
+
+@pytest.mark.parametrize(
+    ("chosen", "name"),
+    [
+        ({}, "tiny-drawings"),
+        ({"photos": 32}, "tiny-drawings-32photos"),
+        ({"seed": 1}, "tiny-drawings-seed1"),
+        ({"photos": 32, "seed": 1}, "tiny-drawings-32photos-seed1"),
+    ],
+)
+def test_a_name_says_encoder_data_photos_and_seed(dataset, tiny_captioner, chosen, name):
+    plan = recipe.Plan(config.RecipeConfig(**chosen), dataset, tiny_captioner.encoder)
+    assert plan.name == name
+    flickr8k = dataclasses.replace(plan, dataset=dataclasses.replace(dataset, name="flickr8k"))
+    assert flickr8k.name == name.replace("-drawings", "")
 
 
 @pytest.fixture
@@ -97,19 +187,3 @@ def test_a_folder_and_the_drawings_can_be_asked_for(no_flickr8k, drawn_dir):
     dataset, why = sources.obtain_dataset(str(drawn_dir), num_photos=3)
     assert why == "Data: drawings, as asked for."
     assert {split: len(ids) for split, ids in dataset.splits.items()} == {"train": 3, "validation": 3, "test": 3}
-
-
-def test_a_captioner_is_named_after_its_encoder_and_data_other_than_flickr8k(drawn_dir):
-    dataset = datasets.read_dataset(drawn_dir)
-    assert recipe.name_captioner("compact", dataset) == f"compact-{dataset.name}"
-    assert recipe.name_captioner("compact", dataclasses.replace(dataset, name="flickr8k")) == "compact"
-
-
-def test_what_a_data_set_lacks_is_said_before_the_long_work(drawn_dir, tmp_path, capsys):
-    folder = shutil.copytree(drawn_dir, tmp_path / "drawings")
-    missing = datasets.read_dataset(folder).image_ids("train")[0]
-    (folder / "Images" / missing).unlink()
-    # Nothing is trained: the encoder that is asked for does not exist.
-    with pytest.raises(ValueError, match="owl"):
-        recipe.train_captioner(folder, "owl")
-    assert f"photos are missing in {folder / 'Images'}, for example '{missing}'." in capsys.readouterr().out

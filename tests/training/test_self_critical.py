@@ -10,7 +10,7 @@ from captioner import config
 from captioner.data.vocabulary import Vocabulary
 from captioner.decoder import batches
 from captioner.decoder.network import CaptionDecoder
-from captioner.scoring import metrics
+from captioner.scoring import evaluation, metrics
 from captioner.training import self_critical
 
 REFERENCES = {
@@ -79,7 +79,7 @@ def test_the_round_with_the_best_validation_score_is_kept_the_start_included(dec
     before = [weight.copy() for weight in decoder.get_weights()]
     scores = iter([9.0, 3.0, 2.0, 1.0])
     history = refine(decoder, tmp_path, lambda _decoder: {"cider_d": next(scores)})
-    assert self_critical.best_round(history)["round"] == 0
+    assert evaluation.best_row(history)["round"] == 0
     for ours, old in zip(decoder.get_weights(), before, strict=True):
         np.testing.assert_array_equal(ours, old)
 
