@@ -103,7 +103,7 @@ class Materials:
         """Tells what is trained on what: another caption, photo or setting makes it another one."""
         settings = self.plan.settings
         stages = settings.suggest_fine_tuning(), settings.suggest_self_critical()
-        return _digest([self.description, *map(dataclasses.asdict, stages)])
+        return _digest([self.description, *(dataclasses.asdict(stage) for stage in stages)])
 
 
 @dataclasses.dataclass(frozen=True)
