@@ -74,6 +74,9 @@ class DecoderConfig:
     memory_size: int = 512
     # Only for attend_to="slots".
     num_slots: int = 16
+    # Whether each region is told its row and column. Attention alone knows what it sees and not where, and few captions
+    # are too few to learn left and right from what the encoder betrays of it.
+    positions: bool = False
     # 30,000 captions are few for eight million weights.
     dropout: float = 0.4
 
@@ -363,9 +366,8 @@ def suggest_decoder(num_captions: int, **chosen) -> DecoderConfig:
     suggested = {}
     if num_captions < _FEW_CAPTIONS:
         suggested = {
-            **{"units": 256, "embedding_size": 64, "attention_size": 128, "memory_size": 256},
-            # Few captions teach that a rare combination never happens; see `suggest_training`.
-            "dropout": 0.6,
+            **{"units": 128, "embedding_size": 64, "attention_size": 64, "memory_size": 128},
+            **{"positions": True, "dropout": 0.5},
         }
     return DecoderConfig(**suggested | _drop_none(chosen))
 
@@ -379,11 +381,10 @@ def suggest_training(num_captions: int, **chosen) -> TrainingConfig:
     """
     suggested = {}
     if num_captions < _FEW_CAPTIONS:
-        # With large batches so few captions would make too few steps, and small ones bear a faster rate. Smoothing and
-        # dropout keep a decoder from learning by heart which words never met: the notebook on drawings named 34 % of
-        # the held-out combinations on validation with batches of 32, the default decoder and no smoothing, and names
-        # 69 % with these.
-        suggested = {"batch_size": 16, "learning_rate": 2e-3, "epochs": 32, "patience": 16, "label_smoothing": 0.3}
+        # With large batches so few captions would make too few steps, and small ones bear a faster rate. With these and
+        # the decoder above, combinations of the drawings that train never shows are named on validation to 73 %
+        # (`efficientnet_lite2`) and 82 % (`compact`), and of the sides that are named 97 % and all are right.
+        suggested = {"batch_size": 16, "learning_rate": 2e-3, "epochs": 16, "patience": 16, "label_smoothing": 0.1}
     return TrainingConfig(**suggested | _drop_none(chosen))
 
 

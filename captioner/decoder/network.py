@@ -19,8 +19,10 @@ References:
 
 import dataclasses
 import functools
+import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -90,9 +92,10 @@ class CaptionDecoder(keras.Model):
         for layer in (self.global_token, self.initial_hidden, self.initial_cell):
             layer.build(features)
         if s.attend_to == "regions":
-            shape = (None, sizes["num_regions"], sizes["region_size"])
-            self.region_norm.build(shape)
-            self.region_tokens.build(shape)
+            num_regions, region_size = sizes["num_regions"], sizes["region_size"]
+            self.region_norm.build((None, num_regions, region_size))
+            places = _locate_regions(num_regions, region_size).shape[-1] if s.positions else 0
+            self.region_tokens.build((None, num_regions, region_size + places))
         else:
             self.region_tokens.build(features)
         self.embedding.build((None, None))
@@ -118,12 +121,19 @@ class CaptionDecoder(keras.Model):
         pooled = self.pooled_norm(pooled)
         token = ops.expand_dims(self.global_token(pooled), 1)  # (B, 1, M)
         if self.settings.attend_to == "regions":
-            tokens = self.region_tokens(self.region_norm(regions))  # (B, R, M)
+            tokens = self.region_tokens(self._add_places(self.region_norm(regions)))  # (B, R, M)
         else:
             tokens = ops.reshape(self.region_tokens(pooled), (-1, self.num_tokens - 1, self.settings.memory_size))
         memory = self.memory_dropout(ops.concatenate([tokens, token], axis=1), training=training)  # (B, S, M)
         states = [self.initial_hidden(pooled), self.initial_cell(pooled)]
         return states, memory, self.attention.project_keys(memory)
+
+    def _add_places(self, regions):
+        """Puts behind what a region shows where it lies, `(B, R, D + 2 * side of the grid)`, if that is wanted."""
+        if not self.settings.positions:
+            return regions
+        places = ops.convert_to_tensor(_locate_regions(*regions.shape[1:]))
+        return ops.concatenate([regions, ops.broadcast_to(places, (ops.shape(regions)[0], *places.shape))], axis=-1)
 
     def step(self, token_ids, states, memory, keys):
         """Reads one word and predicts the next.
@@ -211,6 +221,20 @@ class CaptionDecoder(keras.Model):
 
     def get_config(self):
         return super().get_config() | self.sizes | {"decoder_config": dataclasses.asdict(self.settings)}
+
+
+def _locate_regions(num_regions: int, region_size: int) -> np.ndarray:
+    """Returns row and column of each region, one number of each row and column not 0, float32 `(R, 2 * side)`.
+
+    They are as long as normalised regions of `region_size` numbers, so that a fresh layer listens to both alike.
+    """
+    side = math.isqrt(num_regions)
+    if side * side != num_regions:
+        raise ValueError(f"positions need a square grid of regions. Received: num_regions={num_regions}")
+    rows, columns = np.divmod(np.arange(num_regions), side)
+    return (np.concatenate([np.eye(side)[rows], np.eye(side)[columns]], axis=1) * (region_size / 2) ** 0.5).astype(
+        "float32"
+    )
 
 
 class DecoderStep:

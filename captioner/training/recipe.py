@@ -128,7 +128,9 @@ def plan_training(settings: config.RecipeConfig, *, with_test: bool = False) -> 
     splits = config.SPLITS if with_test else ("train", "validation")
     dataset, why_data = sources.obtain_dataset(settings.data, splits=splits, num_photos=settings.photos)
     name, why_encoder = weights.choose_encoder(settings.encoder)
-    encoder = load_encoder(name, weights=settings.encoder_weights or "imagenet", mirrored=settings.mirrored)
+    # The mean over both sides of a drawing would not know what its captions say: what is left and what right.
+    mirrored = settings.mirrored and not drawings.is_drawn(dataset.folder)
+    encoder = load_encoder(name, weights=settings.encoder_weights or "imagenet", mirrored=mirrored)
     return Plan(settings, dataset, encoder, (why_data, why_encoder))
 
 
@@ -285,7 +287,9 @@ def measure_captioner(captioner: Captioner, materials: Materials, *, progress: b
     report["calibration"] = calibration.calibrate_captioner(captioner, splits["validation"])
     if drawings.is_drawn(folder):
         report["held_out"] = {
-            name: drawings.score_held_out(found["captions"], folder) for name, found in reports.items()
+            name: drawings.score_held_out(found["captions"], folder)
+            | {"sides": drawings.score_sides(found["captions"], folder)}
+            for name, found in reports.items()
         }
     if "test" in reports:
         report["test"] = reports["test"]
@@ -319,6 +323,7 @@ def describe_training(materials: Materials, history: list[dict], tuning: list[di
         "unreadable": {name: dict(split.unreadable) for name, split in materials.splits.items() if split.unreadable},
         "best_epoch": evaluation.best_row(history)["epoch"],
         "epochs": len(history),
+        "history": history,
         "fine_tuning": tuning,
         "refinement": refinement,
         "minutes": {"extraction": materials.minutes}

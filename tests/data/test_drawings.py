@@ -89,7 +89,7 @@ def test_every_combination_is_drawn_on_the_splits_that_may_show_it(planned):
     for scene in planned:
         drawn[scene.split].update(scene.combinations)
     assert set(drawn["train"]) == set(scenes.shared_combinations())
-    assert min(drawn["train"].values()) >= 8
+    assert min(drawn["train"].values()) >= 7
     for split in ("validation", "test"):
         assert all(drawn[split][pair] >= 8 for pair in scenes.held_out_combinations(split))
 
@@ -117,7 +117,7 @@ def test_every_word_is_often_in_train(planned, written):
 def test_each_scene_has_five_captions_that_differ(written):
     assert all(len({captions.clean_caption(text) for text in texts}) == 5 for texts in written.values())
     lengths = [len(captions.clean_caption(text).split()) for texts in written.values() for text in texts]
-    assert (min(lengths), max(lengths)) == (3, 20)
+    assert (min(lengths), max(lengths)) == (3, 18)
 
 
 def test_captions_name_their_own_scene_right_and_no_other(planned, written):
@@ -150,11 +150,16 @@ def test_a_colour_right_before_a_noun_is_a_named_combination(caption, named):
         ("a red disc to the left of a blue box", True),
         ("two blue squares right of a red circle", True),
         ("a red circle on the left side", True),
+        ("on the right two blue boxes and on the left a red disc", True),
+        ("on the right a red circle and on the left a blue square", False),
         ("a red circle to the right of a blue square", False),
         ("a blue square on the left", False),
-        # What is not there is passed over, and the other thing decides; where there is none, nothing is right.
+        # A thing that is half right is the one it shares most with.
+        ("a red star on the left", True),
+        ("a green circle right of a blue star", False),
+        # What is not there at all, or could be either, is passed over, and the other thing decides.
         ("a green star left of a blue square", True),
-        ("a red circle right of a green star", False),
+        ("a red square right of a blue box", False),
         ("a green star left of a black moon", False),
         ("it is on the left", False),
         ("a red circle next to a blue square", None),
@@ -186,7 +191,7 @@ def test_the_share_of_right_sides_is_over_the_captions_that_name_one(monkeypatch
 def test_every_side_that_the_data_set_names_is_that_of_the_scene(planned, written):
     said = [drawings.names_side_right(text, scene) for scene in planned for text in written[scene.image_id]]
     assert set(said) == {None, True}
-    assert said.count(True) > 500
+    assert said.count(True) > 200
 
 
 def test_held_out_combinations_named_are_counted():

@@ -48,6 +48,56 @@ def test_additive_attention_equals_numbers_worked_out_by_hand():
     np.testing.assert_allclose(context, [[0.030652, 3.564493]], atol=1e-5)
 
 
+def test_positions_tell_which_region_shows_what(inputs):
+    grid = np.random.default_rng(1).normal(size=(B, 4, D)).astype(np.float32)
+    sizes = {"units": U, "embedding_size": 3, "attention_size": 7, "memory_size": 8}
+    for positions in (False, True):
+        model = network.CaptionDecoder(V, P, 4, D, config.DecoderConfig(positions=positions, dropout=0.0, **sizes))
+        [there] = to_numpy(model(inputs | {"regions": grid}))
+        # The grid of 2 x 2 and its mirror image.
+        [mirrored] = to_numpy(model(inputs | {"regions": grid[:, [1, 0, 3, 2]]}))
+        assert np.allclose(there, mirrored, atol=1e-5) is not positions
+
+
+def test_a_picture_and_its_mirror_image_get_different_words_for_the_side():
+    # One thing on the left or right of a grid of 2 x 2, the same picture otherwise; word 5 is "left", 6 is "right".
+    keras.utils.set_random_seed(0)
+    thing, ground = np.ones(D, np.float32) * [1, -1, 1, -1, 2], np.zeros(D, np.float32)
+    pictures = {
+        "pooled": np.zeros((2, P), np.float32),
+        "regions": np.array([[thing, ground] * 2, [ground, thing] * 2], np.float32),
+        "input_ids": np.array([[4], [4]], np.int32),
+    }
+    sizes = {"units": U, "embedding_size": 3, "attention_size": 7, "memory_size": 8, "dropout": 0.0}
+    model = network.CaptionDecoder(V, P, 4, D, config.DecoderConfig(positions=True, **sizes))
+    model.compile(keras.optimizers.Adam(0.05), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(pictures, np.array([[5], [6]]), epochs=60, verbose=0)
+    [logits] = to_numpy(model(pictures))
+    assert logits[:, 0].argmax(axis=-1).tolist() == [5, 6]
+
+
+def test_positions_are_row_and_column_as_long_as_what_a_region_shows():
+    places = network._locate_regions(4, 18)
+    # Of 18 numbers of variance 1 half the square length is 9, so 3 for the row and 3 for the column.
+    np.testing.assert_array_equal(places, [[3, 0, 3, 0], [3, 0, 0, 3], [0, 3, 3, 0], [0, 3, 0, 3]])
+
+
+def test_positions_need_a_square_grid():
+    with pytest.raises(ValueError, match="positions need a square grid of regions. Received: num_regions=3"):
+        network.CaptionDecoder(V, P, R, D, config.DecoderConfig(positions=True))
+
+
+def test_a_decoder_of_before_there_were_positions_has_none():
+    old = build().get_config()
+    del old["decoder_config"]["positions"]
+    assert network.CaptionDecoder.from_config(old).settings.positions is False
+
+
+def test_query_and_keys_are_compared_in_as_many_numbers_as_decided():
+    # U x 7 and its bias, M x 7, and 7 x 1.
+    assert [weight.shape for weight in build().attention.weights] == [(U, 7), (7,), (8, 7), (7, 1)]
+
+
 @pytest.mark.parametrize(("attend_to", "attention"), VARIANTS)
 def test_whole_captions_and_single_steps_give_the_same_logits(inputs, attend_to, attention):
     model = build(attend_to, attention)

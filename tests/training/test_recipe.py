@@ -49,11 +49,19 @@ def test_a_captioner_is_trained_and_measured_in_one_call_that_prints_and_saves_n
     assert report["controls"].keys() == {"most_common", "shuffled", "human"}
     assert report["calibration"]["reason"].startswith("Too few photos to say when the captioner is sure")
     assert report["held_out"].keys() == {"validation"}
+    assert report["held_out"]["validation"].keys() == {"shown", "named", "named_percent", "sides"}
+    assert [row["epoch"] for row in report["history"]] == [1, 2]
     assert report["minutes"].keys() == {"extraction", "training", "fine_tuning", "refinement"}
     assert "test" not in report
     train = datasets.read_dataset(drawn_dir, ("train",)).captions("train")
     assert set(trained.captioner.vocabulary.words[4:]) <= {word for _, text in train for word in text.split()}
     assert json.loads(json.dumps(report, allow_nan=False)) == report
+
+
+def test_features_of_photos_are_means_over_the_mirror_image_too_and_those_of_drawings_never(album, drawn_dir):
+    assert recipe.plan_training(configure(album)).encoder.mirrored
+    assert not recipe.plan_training(configure(drawn_dir)).encoder.mirrored
+    assert not recipe.plan_training(configure(album, mirrored=False)).encoder.mirrored
 
 
 def measure(materials):

@@ -38,8 +38,9 @@ _POSITION_WORDS = {
     "row": ("in a row", "side by side"),
 }
 _RELATION_WORDS = {
-    "left": ("to the left of", "left of", "next to"),
-    "right": ("to the right of", "right of", "next to"),
+    # Which of two things is on the left, some hundred pictures do not teach: the same colours and nouns, swapped.
+    "left": ("next to", "beside"),
+    "right": ("next to", "beside"),
     "above": ("above", "over"),
     "below": ("below", "under"),
 }
@@ -85,7 +86,7 @@ def named_combinations(caption: str) -> frozenset[scenes.Combination]:
 
 
 def named_sides(caption: str) -> dict[scenes.Combination, str] | None:
-    """Returns what a caption has on the left or right: the thing before that word, and across from it the next.
+    """Returns what a caption has on the left or right: the thing before that word, if there is one, and the next.
 
     Returns:
         Combination -> "left" or "right"; `None` if the caption names no side.
@@ -93,14 +94,16 @@ def named_sides(caption: str) -> dict[scenes.Combination, str] | None:
     Example:
         >>> named_sides("two red boxes left of a blue ship")
         {('red', 'square'): 'left', ('blue', 'boat'): 'right'}
+        >>> named_sides("on the right a red box")
+        {('red', 'square'): 'right'}
     """
     words = captions_module.clean_caption(caption).split()
     side = next((word for word in words if word in scenes.SIDES), None)
     if side is None:
         return None
     place = words.index(side)
-    before, after = _list_combinations(words[:place])[-1:], _list_combinations(words[place:])[:1]
-    return dict.fromkeys(before, side) | dict.fromkeys(after, scenes.OPPOSITES[side])
+    things = _list_combinations(words[:place])[-1:] + _list_combinations(words[place:])
+    return dict(zip(things, (side, scenes.OPPOSITES[side]), strict=False))
 
 
 def _list_combinations(words: Sequence[str]) -> list[scenes.Combination]:

@@ -20,10 +20,10 @@ from captioner.data.drawings import scenes
 SCENES_FILE = "scenes.json"
 DEFAULT_FOLDER = config.DATA_DIR / "drawings"
 # Raise this whenever the same seed gives other pictures or captions: older folders are then drawn anew.
-DRAWING_VERSION = 2
+DRAWING_VERSION = 3
 
 
-def draw_dataset(folder: str | Path | None = None, *, num_photos: int = 500, seed: int = 0) -> Path:
+def draw_dataset(folder: str | Path | None = None, *, num_photos: int = 1000, seed: int = 0) -> Path:
     """Draws the data set, unless the folder holds it already; takes some seconds.
 
     Args:
@@ -102,7 +102,10 @@ def score_held_out(captions: Mapping[str, str], folder: str | Path | None = None
 
 
 def names_side_right(caption: str, scene: scenes.Scene) -> bool | None:
-    """Says whether what a caption has on the left or right is there; things that the picture lacks are passed over.
+    """Says whether what a caption has on the left or right is there.
+
+    It is the side that counts: "a red star on the left" means the thing there that is red or a star, if one is. A
+    thing of which nothing is in the picture is passed over.
 
     Args:
         caption: A caption, raw or cleaned.
@@ -114,8 +117,17 @@ def names_side_right(caption: str, scene: scenes.Scene) -> bool | None:
     named = scene_captions.named_sides(caption)
     if named is None:
         return None
-    seen = {thing: side for thing, side in named.items() if thing in scene.combinations}
-    return bool(seen) and all(scene.sides.get(thing) == side for thing, side in seen.items())
+    meant = [(_find_meant(thing, scene), side) for thing, side in named.items()]
+    seen = [(thing, side) for thing, side in meant if thing is not None]
+    return bool(seen) and all(scene.sides.get(thing) == side for thing, side in seen)
+
+
+def _find_meant(named: scenes.Combination, scene: scenes.Scene) -> scenes.Combination | None:
+    """Returns the thing of a scene that shares most with a named one, `None` if none or if two share as much."""
+    shared = {thing: sum(a == b for a, b in zip(named, thing, strict=True)) for thing in scene.combinations}
+    best = max(shared.values())
+    likest = [thing for thing, count in shared.items() if count == best]
+    return likest[0] if best and len(likest) == 1 else None
 
 
 def score_sides(captions: Mapping[str, str], folder: str | Path | None = None) -> dict[str, int | float]:
