@@ -78,6 +78,18 @@ def test_without_a_teacher_only_the_words_are_learnt(tmp_path, lessons):
     assert json.loads((tmp_path / "encoder" / "encoder.json").read_text())["teacher"] is None
 
 
+def test_muon_turns_the_matrices_of_the_network_and_leaves_those_of_the_heads_to_adam(tmp_path, lessons):
+    run = start(tmp_path / "run", lessons)
+    kernels = {variable.path for variable in run.student.trainable_variables if len(variable.shape) > 1}
+    # Where Muon does not turn, Adam keeps a second moment.
+    by_adam = {
+        path
+        for path in kernels
+        if any(path.replace("/", "_") in v.path for v in run._optimizer.variables if "velocity" in v.path)
+    }
+    assert by_adam == {path for path in kernels if path.startswith("head_")}
+
+
 def test_losses_are_shares_of_variance_a_divergence_and_entropies(lessons):
     teacher = Teacher("tiny")
     teacher.fit_statistics(lessons.photos)

@@ -1,9 +1,12 @@
 """Crops: inside the photo, large enough, half of them mirrored, and read at the right place."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from captioner import config
 from captioner.data import photos
 from captioner.encoders import crops
 
@@ -45,3 +48,25 @@ def test_a_box_is_read_where_it_lies(tmp_path, box, expected):
     # Away from the seams, which are smoothed.
     middles = pixels[rows // 2 :: rows, columns // 2 :: columns]
     np.testing.assert_array_equal(middles, expected)
+
+
+def test_crops_of_train_photos_are_encoded_half_of_them_mirrored(tiny_captioner, dataset, project):
+    photos_only = dataclasses.replace(dataset, folder=project)
+    settings = config.TrainingConfig(num_crops=3)
+    store = crops.extract_crops(tiny_captioner.encoder, photos_only, settings, progress=False)
+    train = dataset.image_ids("train")
+    assert store.image_ids == tuple(crops.name_crop(image_id, k) for image_id in train for k in range(3))
+    # What is kept of the last crop is what the encoder sees in its box.
+    boxes = photos.draw_boxes(np.random.default_rng(0), (len(train), 3), min_side=0.75, max_side=0.95)
+    pixels = photos.load_photo(dataset.photo_path(train[-1]), 32, box=tuple(boxes[-1, -1].tolist()))
+    pooled, regions = tiny_captioner.encoder.encode(pixels[None])
+    found = store.rows([crops.name_crop(train[-1], 2)])
+    np.testing.assert_allclose(found[0], pooled, rtol=2e-3, atol=1e-2)
+    np.testing.assert_allclose(found[1], regions, rtol=2e-3, atol=1e-2)
+
+
+def test_drawings_have_no_crops_and_nobody_has_them_without_asking(tiny_captioner, dataset, project):
+    encoder = tiny_captioner.encoder
+    assert crops.extract_crops(encoder, dataset, config.TrainingConfig(), progress=False) is None
+    photos_only = dataclasses.replace(dataset, folder=project)
+    assert crops.extract_crops(encoder, photos_only, config.TrainingConfig(num_crops=0), progress=False) is None
