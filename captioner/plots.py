@@ -1,15 +1,41 @@
-"""Figures for the notebook. Every function returns a Matplotlib figure and touches no global state."""
+"""Figures for the notebook. `show` puts one on the page; the others return a Matplotlib figure."""
 
+import io
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib.figure
 import numpy as np
+from IPython import display
 from PIL import Image
 
 from captioner.inference import Caption
 from captioner.scoring import reliability
+
+# Pixels of an inch; pages show as many as `_DPI`, dense screens all of them.
+_DPI, _DENSE_DPI = 72, 110
+
+
+def show(figure: matplotlib.figure.Figure, conclusion: str) -> None:
+    """Puts a figure on the notebook's page, as JPEG, and below it what it shows.
+
+    The titles in the figure are its text alternative for those who cannot see it; Markdown is rendered everywhere, an
+    alternative not everywhere, so the sentence has to say what matters.
+
+    Args:
+        figure: From one of the functions below.
+        conclusion: One or two sentences with a number, Markdown.
+    """
+    content = io.BytesIO()
+    # As PNG photos would make the notebook several times larger.
+    figure.savefig(content, format="jpeg", dpi=_DENSE_DPI)
+    titles = [" ".join(axes.get_title().split()) for axes in figure.axes]
+    width = round(figure.get_figwidth() * _DPI)
+    display.display(
+        display.Image(content.getvalue(), format="jpeg", width=width, alt="; ".join(filter(None, titles))),
+        display.Markdown(conclusion),
+    )
 
 
 def show_photos(
@@ -60,7 +86,9 @@ def plot_history(history: Sequence[Mapping[str, float]]) -> matplotlib.figure.Fi
     best = max(history, key=lambda row: row["val_cider_d"])
     for key, label in (("perplexity", "train, with dropout"), ("val_perplexity", "validation")):
         left.plot(epochs, [row[key] for row in history], marker="o", label=label)
-    left.set(title="Perplexity of people's captions", xlabel="epoch", ylabel="perplexity (per word)", yscale="log")
+    left.set(
+        title="Perplexity of the captions of the data set", xlabel="epoch", ylabel="perplexity (per word)", yscale="log"
+    )
     right.plot(epochs, [row["val_cider_d"] for row in history], marker="o", color="tab:green")
     right.scatter([best["epoch"]], [best["val_cider_d"]], s=120, facecolors="none", edgecolors="black", label="best")
     right.set(title="Freely written validation captions", xlabel="epoch", ylabel="CIDEr-D (%)")
@@ -71,17 +99,38 @@ def plot_history(history: Sequence[Mapping[str, float]]) -> matplotlib.figure.Fi
     return figure
 
 
+def plot_stages(stages: Mapping[str, Sequence[Mapping]]) -> matplotlib.figure.Figure:
+    """CIDEr-D of freely written validation captions through the stages of a training, one after the other.
+
+    Args:
+        stages: Name -> its rows, each an `epoch` from 1 or a `round` from 0, with `val_cider_d` where it was measured.
+    """
+    figure, axes = _figure("Freely written validation captions, stage by stage", "epochs and rounds", "CIDEr-D (%)")
+    before = 0
+    for name, rows in stages.items():
+        places = [before + row.get("epoch", row.get("round", 0)) for row in rows]
+        measured = [
+            (place, row["val_cider_d"]) for place, row in zip(places, rows, strict=True) if "val_cider_d" in row
+        ]
+        axes.plot(*zip(*measured, strict=True), marker="o", label=name)
+        before = places[-1]
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend()
+    return figure
+
+
 def plot_beams(scores: Mapping[int, Mapping[str, float]]) -> matplotlib.figure.Figure:
-    """Scores against the width of the search.
+    """Scores against the width of the search, each on an axis of its own.
 
     Args:
         scores: Number of beams -> scores with `cider_d` and `bleu_4`.
     """
-    figure, axes = _figure("Greedy search against beams", "number of beams", "score on validation (%)")
-    for key, label in (("cider_d", "CIDEr-D"), ("bleu_4", "BLEU-4")):
-        axes.plot(list(scores), [row[key] for row in scores.values()], marker="o", label=label)
-    axes.set_xticks(list(scores))
-    axes.legend()
+    figure = matplotlib.figure.Figure(figsize=(10, 3.6), layout="constrained")
+    for axes, (key, label) in zip(figure.subplots(1, 2), (("cider_d", "CIDEr-D"), ("bleu_4", "BLEU-4")), strict=True):
+        axes.plot(list(scores), [row[key] for row in scores.values()], marker="o")
+        axes.set(title=f"{label} by width of the search", xlabel="number of beams", ylabel=f"{label} on validation (%)")
+        axes.set_xticks(list(scores))
+        axes.grid(alpha=0.3)
     return figure
 
 
@@ -96,23 +145,6 @@ def plot_controls(rows: Mapping[str, Mapping[str, float]]) -> matplotlib.figure.
     bars = axes.barh(names, [rows[name]["cider_d"] for name in names], color="tab:blue")
     axes.bar_label(bars, fmt="%.1f", padding=3)
     axes.set_ylabel("captions of")
-    axes.margins(x=0.12)
-    return figure
-
-
-def plot_results(reports: Mapping[str, Mapping], published: Sequence[Mapping]) -> matplotlib.figure.Figure:
-    """Test CIDEr-D of this project's captioners beside what others published.
-
-    Args:
-        reports: Captioner -> its report, see `captioner.artifacts.results.read_results`.
-        published: See `captioner.artifacts.results.read_published`.
-    """
-    rows = [(name, report["test"]["cider_d"], "tab:blue") for name, report in reports.items()]
-    rows += [(row["name"], row["cider_d"], "tab:gray") for row in published]
-    rows.sort(key=lambda row: row[1])
-    figure, axes = _figure("Flickr8k test: this project (blue) and published", "CIDEr-D (%)", "captioner")
-    names, scores, colors = zip(*rows, strict=True)
-    axes.bar_label(axes.barh([textwrap.fill(name, 28) for name in names], scores, color=colors), fmt="%.1f", padding=3)
     axes.margins(x=0.12)
     return figure
 

@@ -1,5 +1,6 @@
 """Figures: what they say."""
 
+import base64
 import io
 
 import numpy as np
@@ -48,10 +49,9 @@ def legend_of(axes):
         lambda: plots.plot_history(HISTORY),
         lambda: plots.plot_beams({1: {"cider_d": 40.0, "bleu_4": 15.0}, 3: {"cider_d": 44.0, "bleu_4": 17.0}}),
         lambda: plots.plot_controls({"captioner": {"cider_d": 44.0}, "people": {"cider_d": 80.0}}),
-        lambda: plots.plot_results({"ours": {"test": {"cider_d": 50.0}}}, [{"name": "theirs", "cider_d": 52.0}]),
         lambda: plots.plot_reliability(RELIABILITY),
     ],
-    ids=["lengths", "history", "beams", "controls", "results", "reliability"],
+    ids=["lengths", "history", "beams", "controls", "reliability"],
 )
 def test_every_figure_has_a_title_and_both_axes_labelled(figure):
     for axes in draw(figure()):
@@ -64,15 +64,6 @@ def test_lengths_are_shares_of_each_split_and_the_cut_is_marked():
     tallest = {patch.get_label(): patch.get_xy()[:, 1].max() for patch in axes.patches}
     assert tallest == pytest.approx({"train": 50.0, "validation": 100.0})
     assert legend_of(axes) == ["train", "validation", "cut after 4 words"]
-
-
-def test_results_are_in_order_of_test_cider_d_and_ours_stand_out():
-    reports = {"small": {"test": {"cider_d": 40.0}}, "large": {"test": {"cider_d": 54.0}}}
-    [axes] = draw(plots.plot_results(reports, [{"name": "theirs", "cider_d": 52.0}]))
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["small", "theirs", "large"]
-    assert [bar.get_width() for bar in axes.patches] == [40.0, 52.0, 54.0]
-    colors = [bar.get_facecolor() for bar in axes.patches]
-    assert colors[0] == colors[2] != colors[1]
 
 
 def test_the_best_epoch_is_the_one_with_the_highest_cider_d():
@@ -91,11 +82,36 @@ def test_controls_stand_from_top_to_bottom_as_given_with_their_numbers():
     assert [text.get_text() for text in axes.texts] == ["80.0", "44.0"]
 
 
-def test_beams_are_the_ticks():
-    scores = {"cider_d": 40.0, "bleu_4": 15.0}
-    [axes] = draw(plots.plot_beams({1: scores, 3: scores, 10: scores}))
-    assert list(axes.get_xticks()) == [1, 3, 10]
-    assert legend_of(axes) == ["CIDEr-D", "BLEU-4"]
+def test_stages_follow_one_another_and_show_what_was_measured():
+    tuning = [{"epoch": 1}, {"epoch": 2, "val_cider_d": 50.0}]
+    refinement = [{"round": 0, "val_cider_d": 50.0}, {"round": 1, "val_cider_d": 52.0}]
+    [axes] = draw(plots.plot_stages({"tuning": tuning, "rounds": refinement}))
+    assert legend_of(axes) == ["tuning", "rounds"]
+    assert [line.get_xydata().tolist() for line in axes.lines] == [[[2, 50]], [[2, 50], [3, 52]]]
+
+
+def test_beams_are_the_ticks_and_each_score_has_its_own_axis():
+    rows = {
+        1: {"cider_d": 40.0, "bleu_4": 15.0},
+        3: {"cider_d": 44.0, "bleu_4": 17.0},
+        10: {"cider_d": 43.0, "bleu_4": 18.0},
+    }
+    left, right = draw(plots.plot_beams(rows))
+    assert list(left.get_xticks()) == list(right.get_xticks()) == [1, 3, 10]
+    assert (left.get_ylabel(), right.get_ylabel()) == ("CIDEr-D on validation (%)", "BLEU-4 on validation (%)")
+    assert list(left.lines[0].get_ydata()) == [40.0, 44.0, 43.0]
+    assert list(right.lines[0].get_ydata()) == [15.0, 17.0, 18.0]
+
+
+def test_a_shown_figure_has_a_text_alternative_and_a_sentence(monkeypatch):
+    shown = []
+    monkeypatch.setattr(plots.display, "display", lambda *parts: shown.extend(parts))
+    plots.show(plots.show_photos([Image.new("RGB", (9, 9))] * 2, ["a dog\nCIDEr-D 5", "a cat"]), "The best has **5**.")
+    picture, sentence = shown
+    data, metadata = picture._repr_jpeg_()
+    assert metadata["alt"] == "a dog CIDEr-D 5; a cat"
+    assert Image.open(io.BytesIO(base64.b64decode(data))).size[0] > metadata["width"]
+    assert sentence.data == "The best has **5**."
 
 
 def test_reliability_shows_shares_intervals_and_the_thresholds_that_there_are():
