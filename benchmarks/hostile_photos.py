@@ -1,12 +1,21 @@
-"""Photos that were made to do harm, a few kilobytes each."""
+"""Photos that were made to do harm, a few kilobytes each, and what becomes of them.
+
+    python -m benchmarks.hostile_photos
+
+Writes `artifacts/results/hostile_photos.json`.
+"""
 
 import io
+import resource
 import struct
+import time
 import zlib
 
 from PIL import Image
 
+from benchmarks import page_server
 from captioner import config
+from captioner.data import decoders, photos
 
 
 def make_hostile_photos() -> dict[str, bytes]:
@@ -50,3 +59,25 @@ def _repeat_scans(scans: int, side: int = 1000) -> bytes:
     content = file.getvalue()
     last = content.rindex(b"\xff\xda")
     return content[:last] + content[last:-2] * scans + content[-2:]
+
+
+def main() -> None:
+    """Gives each hostile photo to the processes that decode, and keeps what they say, in what time and memory."""
+    found = {}
+    for name, content in (make_hostile_photos() | {"slow.jpg": make_slow_photo()}).items():
+        pool, start = decoders.DecoderPool(1), time.perf_counter()
+        try:
+            pool.load_photo(content, 224, name)
+            said = "read"
+        except photos.PhotoError as error:
+            said = str(error)
+        # Its process was started for it, which takes part of the time.
+        seconds = time.perf_counter() - start
+        pool.close()
+        found[name] = {"bytes": len(content), "seconds": round(seconds, 2), "said": said}
+    largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1000
+    page_server.write_result("hostile_photos", {"photos": found, "largest_process_mb": largest})
+
+
+if __name__ == "__main__":
+    main()

@@ -25,23 +25,24 @@ _GIVE_BACK_SECONDS = 60
 
 
 class Soak:
-    """Visitors that come and go until a time.
+    """Visitors that come and go.
 
     Args:
         url: The page's address.
         expected: Good photos with the captions that they must get.
         broken: Contents of photos that may get a caption or a sentence.
-        end: When to stop, as `time.monotonic` tells it.
     """
 
-    def __init__(self, url: str, expected: dict[Path, str], broken: list[bytes], end: float):
-        self._url, self._expected, self._broken, self._end = url, expected, broken, end
+    def __init__(self, url: str, expected: dict[Path, str], broken: list[bytes]):
+        self._url, self._expected, self._broken, self._end, self._num_runs = url, expected, broken, 0.0, 0
         self.counts: collections.Counter[str] = collections.Counter()
         self.faults: list[str] = []
 
-    def run(self, sessions: int) -> None:
-        """Lets so many visitors in and waits until the last has left."""
-        threads = [threading.Thread(target=self._visit_often, args=(number,)) for number in range(sessions)]
+    def run(self, sessions: int, seconds: float) -> None:
+        """Lets so many visitors in, one after another at each place, and waits until the last has left."""
+        self._end, self._num_runs = time.monotonic() + seconds, self._num_runs + 1
+        seeds = range(sessions * self._num_runs, sessions * (self._num_runs + 1))
+        threads = [threading.Thread(target=self._visit_often, args=(seed,)) for seed in seeds]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -112,20 +113,18 @@ def main() -> None:
         captions = page_load.caption_alone(options.captioner, good)
         expected = {path: captions[path.name] for path in paths}
         with page_server.run_page(options.captioner, log) as (url, server):
-            # A first round fills what is kept on purpose: compiled functions, decoders, memory that Python holds.
-            Soak(url, expected, broken, time.monotonic() + 60).run(options.sessions)
+            process, memory = psutil.Process(server.pid), []
+            soak = Soak(url, expected, broken)
+            for _ in range(max(1, round(options.minutes))):
+                soak.run(options.sessions, seconds=60)
+                memory.append(measure_megabytes(process))
             time.sleep(_GIVE_BACK_SECONDS)
-            before = measure_megabytes(psutil.Process(server.pid))
-            soak = Soak(url, expected, broken, time.monotonic() + 60 * options.minutes)
-            soak.run(options.sessions)
-            during = measure_megabytes(psutil.Process(server.pid))
-            time.sleep(_GIVE_BACK_SECONDS)
-            after, alive = measure_megabytes(psutil.Process(server.pid)), server.poll() is None
+            after, alive = measure_megabytes(process), server.poll() is None
         traces = log.read_text(encoding="utf-8", errors="replace").count("Traceback")
     result = {"captioner": options.captioner.resolve().name, "sessions": options.sessions, "minutes": options.minutes}
     result |= dict(soak.counts) | {"faults": len(soak.faults), "first_faults": soak.faults[:10]}
     result |= {"trace_backs_in_log": traces, "server_lives": alive}
-    result |= {"megabytes": {"before": before, "at_the_end": during, "after_all_left": after}}
+    result |= {"megabytes_after_each_minute": memory, "megabytes_after_all_left": after}
     page_server.write_result("page_soak", result)
     if soak.faults or traces or not alive:
         raise SystemExit("Not everything held.")

@@ -14,6 +14,8 @@ import sys
 
 from captioner.data import photo_budget, photos
 
+# What a pipe and its buffers hold: the whole of a photo, so that neither side waits for the other to take it in parts.
+PIPE_BYTES = 1 << 20
 READY = b"ready"
 REQUEST = struct.Struct("<II")
 REPLY = struct.Struct("<?II")
@@ -26,7 +28,7 @@ _OWN_MEGABYTES = 60
 
 def serve() -> None:
     """Answers requests from standard input on standard output until it is closed."""
-    source, sink = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    source, sink = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb", PIPE_BYTES)
     # Nothing that a decoder prints may pass for an answer.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     _set_limits()

@@ -10,11 +10,13 @@ import atexit
 import contextlib
 import functools
 import json
+import math
 import os
 import queue
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -24,8 +26,9 @@ from captioner import config
 from captioner.data import decoder_process, photos
 from captioner.data.photos import PhotoError
 
-# A photo keeps one process busy, and a broken one for seconds: with two, another visitor's photo passes it.
-NUM_PROCESSES = min(4, max(2, os.cpu_count() or 1))
+# Twice as many as there are cores, up to four: while one waits for its next photo another works, and a photo that
+# takes seconds is passed by those of other visitors.
+NUM_PROCESSES = min(4, 2 * (os.cpu_count() or 1))
 # Seconds for a photo by the clock, for processes that wait or that the system gives no time to. Their own limit, of
 # seconds of work, is `decoder_process.MAX_SECONDS`.
 _PATIENCE = 30.0
@@ -47,6 +50,7 @@ class DecoderPool:
         for _ in range(num_processes):
             self._places.put(None)
         self._started: set[_Process] = set()
+        self._watch: threading.Thread | None = None
 
     def load_photo(
         self, source: str | Path | bytes, image_size: int, name: str | None = None, *, box: photos.Box | None = None
@@ -94,7 +98,18 @@ class DecoderPool:
             process.end()
             self._started.discard(process)
         self._started.add(process := _Process())
+        if self._watch is None:
+            self._watch = threading.Thread(target=self._watch_clock, daemon=True)
+            self._watch.start()
         return process
+
+    def _watch_clock(self) -> None:
+        """Ends processes that are past their time, one look every second: a clock for each photo would cost more."""
+        while True:
+            time.sleep(1)
+            for process in list(self._started):
+                if time.monotonic() > process.deadline:
+                    process.stop()
 
 
 @functools.cache
@@ -105,6 +120,14 @@ def shared_pool() -> DecoderPool:
     return pool
 
 
+def _widen(pipe: BinaryIO) -> None:
+    """Lets a pipe of Linux hold a whole photo, so that neither side waits for the other to take it in parts."""
+    with contextlib.suppress(ImportError, AttributeError, OSError):
+        import fcntl
+
+        fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, decoder_process.PIPE_BYTES)
+
+
 class _EndedError(Exception):
     """A process that has ended over a photo. The message is the rest of the sentence about that photo."""
 
@@ -113,10 +136,11 @@ class _Process:
     """One process, and what is said to it."""
 
     def __init__(self):
-        self._is_late = False
+        self.deadline, self._is_late = math.inf, False
         self._process = subprocess.Popen(  # noqa: S603  It runs this interpreter on this package, nothing that is given.
             # -P: modules in the folder where this happens to run are none of its business.
             [sys.executable, "-P", "-W", "ignore", "-c", _START, str(config.PROJECT_DIR)],
+            bufsize=decoder_process.PIPE_BYTES,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -126,6 +150,8 @@ class _Process:
         )
         self._requests = cast(BinaryIO, self._process.stdin)
         self._replies = cast(BinaryIO, self._process.stdout)
+        for pipe in (self._requests, self._replies):
+            _widen(pipe)
         if self._replies.read(len(decoder_process.READY)) != decoder_process.READY:
             self.end()
             raise RuntimeError(
@@ -143,9 +169,7 @@ class _Process:
             _EndedError: If the process died or had to be ended.
         """
         head = json.dumps(request).encode("ascii")
-        clock = threading.Timer(_PATIENCE, self._stop)
-        clock.daemon = True
-        clock.start()
+        self.deadline = time.monotonic() + _PATIENCE
         try:
             self._requests.write(decoder_process.REQUEST.pack(len(head), len(content)) + head)
             self._requests.write(content)
@@ -158,7 +182,7 @@ class _Process:
             self.end()  # Ctrl-C: half an answer must not be taken for the next photo's.
             raise
         finally:
-            clock.cancel()
+            self.deadline = math.inf
         return readable, first, second
 
     def end(self) -> None:
@@ -169,7 +193,8 @@ class _Process:
         with contextlib.suppress(BrokenPipeError):
             self._requests.close()
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Ends a process that takes too long; who waits for it is told so."""
         self._is_late = True
         self._process.kill()
 
