@@ -16,8 +16,8 @@ REPORT = config.PROJECT_DIR / "docs" / "reliability.md"
 _COMMANDS = {
     "fuzz_photos": "python -m benchmarks.fuzz_photos",
     "hostile_photos": "python -m benchmarks.hostile_photos",
-    "decoder_speed": "python -m benchmarks.decoder_speed --source DIR",
-    "decoder_speed_large": "python -m benchmarks.decoder_speed --source DIR --photos 60 --megapixels 12",
+    "decoder_speed": "python -m benchmarks.decoder_speed artifacts/compact --source DIR",
+    "decoder_speed_large": "python -m benchmarks.decoder_speed artifacts/compact --source DIR --photos 60 --megapixels 12",
     "page_soak": "python -m benchmarks.page_soak artifacts/compact --source DIR",
     "page_fairness": "python -m benchmarks.page_fairness artifacts/compact --source DIR",
 }
@@ -95,7 +95,8 @@ def _write_soak(result: dict) -> str:
     return (
         f"## Load\n\n{result['sessions']} visitors at once for {result['minutes']:g} minutes, {result['visits']} "
         f"visits: {result['photos']} good photos and {result['bad_photos']} damaged or hostile ones. "
-        f"{result['faults']} wrong, foreign or missing captions and sentences, {result['trace_backs_in_log']} trace-backs in the log. The "
+        f"{result['faults']} wrong, foreign or missing captions and sentences, {result['trace_backs_in_log']} "
+        "trace-backs in the log. The "
         f"server's memory after each minute: {', '.join(map(str, server))} MB, and "
         f"{result['megabytes_after_all_left']['server']} MB after all had left."
     )
@@ -121,7 +122,9 @@ def _write_speed(result: dict) -> str:
     return (
         f"## What it costs, photos {size}\n\n{result['photos']:,} photos, {result['rounds']} rounds in turns: "
         f"{result['clock']['ratio_of_processes']} times the time that threads of one process take by the clock, "
-        f"{result['work']['ratio_of_processes']} times the work."
+        f"{result['work']['ratio_of_processes']} times the work. A run of `caption` over them takes "
+        f"{result['captioning']['ratio_of_processes']} times the time by the clock, and "
+        f"{result['captioning_work']['ratio_of_processes']} times the work."
     )
 
 
