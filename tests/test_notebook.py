@@ -74,9 +74,8 @@ def test_it_runs_on_300_real_photos_and_its_captioner_captions_a_photo(flickr8k_
     if "CAPTIONER_WEIGHTS" not in os.environ:
         pytest.skip("CAPTIONER_WEIGHTS is not set, so there are no ImageNet weights.")
     project = tmp_path / "project"
-    shutil.copytree(
-        config.PROJECT_DIR / "captioner", project / "captioner", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    for package in ("captioner", "benchmarks"):
+        shutil.copytree(config.PROJECT_DIR / package, project / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(results.RESULTS_DIR, project / "artifacts" / "results")
     shutil.copy(NOTEBOOK, project)
     environment = os.environ | {
@@ -92,7 +91,7 @@ def test_it_runs_on_300_real_photos_and_its_captioner_captions_a_photo(flickr8k_
     counts = [cell.execution_count for cell in executed.cells if cell.cell_type == "code"]
     assert counts == list(range(1, len(counts) + 1))
 
-    folder = project / "artifacts" / "mobilenet_v2"
+    folder = project / "artifacts" / "mobilenet_v2-300photos"
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["split"] == "validation"
     assert metrics["num_photos"] == 300
