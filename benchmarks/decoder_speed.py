@@ -46,7 +46,7 @@ def time_captions(captioner, way: str, paths: list[Path]) -> tuple[float, float]
     """Returns the seconds to caption files as the command does, by the clock and of work."""
     pool = decoders.shared_pool() if way == "processes" else photos
     start, work = time.perf_counter(), measure_work()
-    with unittest.mock.patch.object(bulk.decoders, "shared_pool", lambda: pool):
+    with unittest.mock.patch.object(bulk.decoders, "shared_pool", return_value=pool):
         collections.deque(bulk.caption_paths(captioner, paths), maxlen=0)
     return time.perf_counter() - start, measure_work() - work
 

@@ -17,7 +17,7 @@ _COMMANDS = {
     "fuzz_photos": "python -m benchmarks.fuzz_photos",
     "hostile_photos": "python -m benchmarks.hostile_photos",
     "decoder_speed": "python -m benchmarks.decoder_speed artifacts/compact --source DIR",
-    "decoder_speed_large": "python -m benchmarks.decoder_speed artifacts/compact --source DIR --photos 60 --megapixels 12",
+    "decoder_speed_large": "python -m benchmarks.decoder_speed artifacts/compact --source DIR --megapixels 12",
     "page_soak": "python -m benchmarks.page_soak artifacts/compact --source DIR",
     "page_fairness": "python -m benchmarks.page_fairness artifacts/compact --source DIR",
 }
