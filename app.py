@@ -1,6 +1,5 @@
 """The page: photos in, captions out. Start it with `streamlit run app.py`."""
 
-import collections
 import dataclasses
 import os
 from pathlib import Path
@@ -130,7 +129,6 @@ def receive_photos() -> list:
 
 def show_page() -> None:
     """Shows the page to one visitor, from top to bottom; every change of a setting runs it anew."""
-    uploads.slow_down(st.session_state.setdefault("runs", collections.deque()))
     st.title("Image Caption Generator", anchor=False)
     st.markdown("Give it photos, and it says in a sentence what it sees.")
     files = receive_photos()

@@ -61,11 +61,11 @@ def disturb(url: str, attack: Callable, contents: list[bytes]) -> Iterator[None]
 
     def repeat() -> None:
         try:
-            visitor = page_visitor.Visitor(url)
             while not done.is_set():
+                visitor = page_visitor.Visitor(url)
                 ready.set()
                 attack(visitor, contents)
-            visitor.leave()
+                visitor.leave()
         except Exception as error:  # Said after the block: a thread's own error would be lost.
             faults.append(error)
             ready.set()

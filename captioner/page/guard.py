@@ -1,9 +1,12 @@
-"""What stands between the network and the page: headers for the browser, and a quota of uploads. No Streamlit here.
+"""What stands between the network and the page: headers for the browser, a quota of uploads, a pace. No Streamlit here.
 
 The server keeps uploads in memory from the moment they arrive, before the page knows of them: the quota is here.
 """
 
+import asyncio
+import collections
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -14,6 +17,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 MAX_PHOTOS = 200
 MAX_VISITOR_BYTES = 400_000_000
 MAX_BYTES = 2_000_000_000
+# Messages of one visitor in a second that are more than any person sends; each further one waits. The server starts a
+# run of the page for each, and serves nobody else while it does.
+_MAX_MESSAGES, _PAUSE_SECONDS = 20, 0.1
 _UPLOAD = re.compile(r"/_stcore/upload_file/([^/]+)/[^/]+$")
 # Streamlit writes styles and a few lines of script into its pages; components come as blobs, camera pictures as data.
 # All else, and all connections, stay with this server, and no other page may frame this one.
@@ -33,7 +39,7 @@ _HEADERS = {
 
 
 class Guard:
-    """Middleware of the server that adds headers to all answers and refuses uploads beyond the quota.
+    """Middleware of the server: headers on all answers, a quota of uploads, and a pace for what a browser asks.
 
     Args:
         app: The server behind it.
@@ -46,6 +52,9 @@ class Guard:
         self._arriving: list[tuple[str, int]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._app(scope, _slow_down(receive), send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -82,3 +91,17 @@ class Guard:
         if everything + size > MAX_BYTES:
             return 503, "Too many photos are here at the moment: try again in a minute."
         return None
+
+
+def _slow_down(receive: Receive) -> Receive:
+    """Returns a `receive` that lets a visitor wait whose messages come faster than a person's."""
+    times: collections.deque[float] = collections.deque(maxlen=_MAX_MESSAGES)
+
+    async def receive_in_pace() -> Message:
+        message = await receive()
+        if len(times) == _MAX_MESSAGES and time.monotonic() - times[0] < 1:
+            await asyncio.sleep(_PAUSE_SECONDS)
+        times.append(time.monotonic())
+        return message
+
+    return receive_in_pace

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 BATCH_SIZE = 4
 # Captioners that are awake at once; each takes some hundred megabytes.
 _MAX_AWAKE = 2
-# Runs of the page for one visitor in so many seconds that are faster than any person is; further ones wait a little.
-_MAX_RUNS, _RUN_SECONDS, _RUN_PAUSE = 20, 2.0, 0.25
 PREVIEW_SIDE = photos.REDUCED_SIDES[0]
 # Streamlit shows a spinner only half a second after it began.
 _HEAD_START_SECONDS = 0.7
@@ -95,20 +93,6 @@ def share_captioner(folder: Path, version: str) -> "Captioner":
                 del _AWAKE[next(iter(_AWAKE))]  # The one that was woken first.
             _AWAKE[folder, version] = wake_captioner(folder)
         return _AWAKE[folder, version]
-
-
-def slow_down(runs: collections.deque[float]) -> None:
-    """Lets a visitor wait whose browser asks for the page faster than any person does.
-
-    Args:
-        runs: When the page ran for that visitor; this run is added.
-    """
-    now = time.monotonic()
-    while runs and now - runs[0] > _RUN_SECONDS:
-        runs.popleft()
-    runs.append(now)
-    if len(runs) > _MAX_RUNS:
-        time.sleep(_RUN_PAUSE)
 
 
 def wake_captioner(folder: Path) -> "Captioner":

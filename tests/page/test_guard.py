@@ -94,3 +94,26 @@ def test_uploads_on_their_way_count_and_are_forgotten_when_they_end(kept):
 
     app = guard.Guard(serve, lambda: kept)
     asyncio.run(visit())
+
+
+def test_a_visitor_who_asks_faster_than_a_person_waits_and_another_does_not(monkeypatch):
+    slept, received = [], []
+
+    async def receive():
+        return {"type": "websocket.receive"}
+
+    async def serve(scope, receive, send):
+        received.extend([await receive() for _ in range(25)])
+
+    async def sleep(seconds):
+        slept.append(seconds)
+
+    monkeypatch.setattr(guard.asyncio, "sleep", sleep)
+    app = guard.Guard(serve, dict)
+    asyncio.run(app({"type": "websocket"}, receive, None))
+    assert slept == 5 * [0.1] and len(received) == 25
+    slept.clear()
+    now = iter(range(1000))
+    monkeypatch.setattr(guard.time, "monotonic", lambda: 0.1 * next(now))
+    asyncio.run(app({"type": "websocket"}, receive, None))
+    assert not slept

@@ -1,6 +1,5 @@
 """One captioner for many visitors: each photo its own caption, and none of them written anywhere."""
 
-import collections
 import io
 import threading
 import time
@@ -105,18 +104,3 @@ def test_photos_are_decoded_before_the_turn_is_asked_for(monkeypatch):
         thread.start()
         assert decoded.wait(10)
     thread.join()
-
-
-def test_runs_that_are_faster_than_a_person_wait(monkeypatch):
-    now, slept = [0.0], []
-    monkeypatch.setattr(uploads.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(uploads.time, "sleep", slept.append)
-    runs = collections.deque()
-    for _ in range(20):
-        uploads.slow_down(runs)
-    assert not slept
-    uploads.slow_down(runs)
-    assert slept == [0.25]
-    now[0] = 2.5
-    uploads.slow_down(runs)
-    assert slept == [0.25] and len(runs) == 1
