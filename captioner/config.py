@@ -43,6 +43,7 @@ MIRRORED = True
 _Config = TypeVar("_Config")
 # What JSON holds of a field of this type.
 _JSON_KINDS: dict[object, Any] = {
+    bool: bool,
     int: int,
     float: int | float,
     float | None: int | float | None,
@@ -183,6 +184,9 @@ class DecodingConfig:
     # No caption says so many words twice in the same order; 0 lets it. Three words are repeated by 0.6 % of Flickr8k's
     # train captions, two by 4 %; without the rule a tenth of ours repeat three.
     no_repeat: int = 3
+    # Whether no content word (`captioner.data.vocabulary.FUNCTION_WORDS` are none) is said twice. It mends "a hat and a
+    # blue hat"; of drawings, which show two red things, it must be off. The recipe decides on validation.
+    say_once: bool = False
 
     def __post_init__(self):
         _check_least(self, num_beams=1, max_length=1, length_penalty=0, no_repeat=0)
@@ -192,7 +196,7 @@ class DecodingConfig:
                 raise ValueError(f"{name} must be at most {most}. Received: {name}={getattr(self, name)!r}")
 
 
-# What the recipe tries on validation, captioner by captioner.
+# What the recipe tries on validation, captioner by captioner, and `say_once` with the best of them.
 LENGTH_PENALTIES = (0.75, 1.0, 1.25, 1.5)
 
 
@@ -403,7 +407,7 @@ def from_json(kind: type[_Config], values: object) -> _Config:
         raise ValueError(f"expected: {', '.join(fields)}")
     for name, value in values.items():
         # JSON's `true` is no number, though Python's is.
-        if not isinstance(value, fields[name]) or isinstance(value, bool):
+        if not isinstance(value, fields[name]) or isinstance(value, bool) != (fields[name] is bool):
             raise ValueError(f"{name} is of another kind")
     return kind(**values)
 

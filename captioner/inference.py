@@ -257,6 +257,7 @@ class Captioner:
             start_id=vocabulary.start_id,
             end_id=vocabulary.end_id,
             forbidden_ids=(vocabulary.pad_id, vocabulary.start_id, vocabulary.unknown_id),
+            content_ids=vocabulary.content_ids,
         )
         return [[self._caption(hypothesis) for hypothesis in hypotheses] for hypotheses in found]
 

@@ -13,6 +13,14 @@ from pathlib import Path
 from captioner import config, files
 
 SPECIAL_WORDS = ("<pad>", "<unk>", "<start>", "<end>")
+# Words that say nothing of what is to be seen. What remains is nouns, colours, verbs and places.
+FUNCTION_WORDS = frozenset(
+    (
+        *("a", "an", "and", "are", "as", "at", "be", "being", "by", "for", "from", "has", "have", "her", "his", "in"),
+        *("into", "is", "it", "its", "of", "off", "on", "one", "or", "other", "out", "over", "some", "that", "the"),
+        *("their", "them", "there", "they", "this", "through", "to", "up", "while", "who", "with"),
+    )
+)
 _FORMAT = 1
 
 
@@ -56,6 +64,12 @@ class Vocabulary:
                 f"Give more captions or a smaller min_count. Received: {len(counts)} words."
             )
         return cls(SPECIAL_WORDS + tuple(kept))
+
+    @property
+    def content_ids(self) -> tuple[int, ...]:
+        """Ids of the words that say what is to be seen: all but the special ones and `FUNCTION_WORDS`."""
+        first = len(SPECIAL_WORDS)
+        return tuple(i for i, word in enumerate(self.words[first:], first) if word not in FUNCTION_WORDS)
 
     def __len__(self) -> int:
         return len(self.words)

@@ -64,6 +64,7 @@ def search_beams(
     start_id: int,
     end_id: int,
     forbidden_ids: Sequence[int] = (),
+    content_ids: Sequence[int] = (),
 ) -> list[list[Hypothesis]]:
     """Searches the likeliest captions of a batch of photos.
 
@@ -75,6 +76,7 @@ def search_beams(
         start_id: What every caption begins with.
         end_id: What ends a caption.
         forbidden_ids: Words that may never be written, for example pad, start and unknown.
+        content_ids: Words that no caption says twice where `search.say_once` is set.
 
     Returns:
         For each photo its hypotheses, best first, at most `K` and at least one.
@@ -90,6 +92,8 @@ def search_beams(
             log_probs[:, end_id] = -np.inf
         if search.no_repeat:
             beams.forbid_repeats(log_probs, search.no_repeat)
+        if search.say_once:
+            beams.forbid_said(log_probs, content_ids)
         parents = beams.extend(log_probs, np.asarray(attention_scores))
         if beams.done():
             break
@@ -122,6 +126,11 @@ class _Beams:
         for start in range(self.length - size + 1):
             rows = np.flatnonzero((words[:, start : start + size - 1] == last).all(axis=1))
             log_probs[rows, words[rows, start + size - 1]] = -np.inf
+
+    def forbid_said(self, log_probs: np.ndarray, token_ids: Sequence[int]) -> None:
+        """Takes away, in place, those of `token_ids` that its row holds already."""
+        rows, places = np.nonzero(np.isin(self.tokens[:, 1:], token_ids))
+        log_probs[rows, self.tokens[rows, places + 1]] = -np.inf
 
     def done(self) -> bool:
         """Whether every photo has as many finished hypotheses as beams, or nothing left to extend."""

@@ -11,15 +11,7 @@ import numpy as np
 import tqdm
 
 from captioner.data import datasets, photos
-
-# Words that say nothing of what is to be seen. What remains is nouns, colours, verbs and places.
-FUNCTION_WORDS = frozenset(
-    (
-        *("a", "an", "and", "are", "as", "at", "be", "being", "by", "for", "from", "has", "have", "her", "his", "in"),
-        *("into", "is", "it", "its", "of", "off", "on", "one", "or", "other", "out", "over", "some", "that", "the"),
-        *("their", "them", "there", "they", "this", "through", "to", "up", "while", "who", "with"),
-    )
-)
+from captioner.data.vocabulary import FUNCTION_WORDS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -55,6 +55,7 @@ def evaluate_captioner(
         "num_beams": search.num_beams,
         "length_penalty": search.length_penalty,
         "no_repeat": search.no_repeat,
+        "say_once": search.say_once,
         "unreadable_photos": len(split.unreadable),
         **metrics.score_captions(captions, split.references, train_captions=train_captions),
         "claims": claims.measure_claims(captions, split.references),
@@ -87,27 +88,35 @@ def validation_scorer(captioner: Captioner, split: EncodedSplit) -> Callable[[Ca
     return score
 
 
-def choose_length_penalty(captioner: Captioner, split: EncodedSplit) -> list[dict]:
-    """Gives a captioner the length penalty whose captions score the highest CIDEr-D.
+def choose_search(captioner: Captioner, split: EncodedSplit) -> list[dict]:
+    """Gives a captioner the length penalty, and the rule to say things once or not, of the highest CIDEr-D.
 
-    Which one does depends on how it was trained: likelihood makes the best captions seem too short, and self-critical
-    training makes up for that by itself.
+    Which penalty does depends on how it was trained: likelihood makes the best captions seem too short, and
+    self-critical training makes up for that by itself. The rule is tried with the best of them.
 
     Args:
         captioner: The captioner. Its `settings` are changed.
         split: The validation split.
 
     Returns:
-        A row for each that was tried: `length_penalty`, `cider_d`, `bleu_4` and `mean_length`.
+        A row for each that was tried: `length_penalty`, `say_once`, `cider_d`, `bleu_4` and `mean_length`.
     """
-    rows = []
-    for penalty in config.LENGTH_PENALTIES:
-        search = dataclasses.replace(captioner.settings, length_penalty=penalty)
+
+    def try_out(penalty: float, say_once: bool) -> dict:
+        chosen = {"length_penalty": penalty, "say_once": say_once}
+        search = dataclasses.replace(captioner.settings, **chosen)
         scores = metrics.score_captions(write_captions(captioner, split, search), split.references)
-        rows.append({"length_penalty": penalty} | {key: scores[key] for key in ("cider_d", "bleu_4", "mean_length")})
-    best = max(rows, key=lambda row: row["cider_d"])["length_penalty"]
-    captioner.settings = dataclasses.replace(captioner.settings, length_penalty=best)
+        return chosen | {key: scores[key] for key in ("cider_d", "bleu_4", "mean_length")}
+
+    rows = [try_out(penalty, False) for penalty in config.LENGTH_PENALTIES]
+    rows.append(try_out(_best_search(rows)["length_penalty"], True))
+    captioner.settings = dataclasses.replace(captioner.settings, **_best_search(rows))
     return rows
+
+
+def _best_search(rows: Sequence[Mapping]) -> dict:
+    best = max(rows, key=lambda row: row["cider_d"])
+    return {key: best[key] for key in ("length_penalty", "say_once")}
 
 
 def best_row(history: Sequence[Mapping]) -> Mapping:

@@ -266,10 +266,10 @@ def measure_captioner(captioner: Captioner, materials: Materials, *, progress: b
         progress: Whether to show progress bars.
 
     Returns:
-        The report of `captioner.scoring.evaluation.evaluate_captioner` on validation, with `length_penalties`,
+        The report of `captioner.scoring.evaluation.evaluate_captioner` on validation, with `searches`,
         `controls`, `calibration` and, of drawings, `held_out`; with the test split also `test`, the report on it.
     """
-    penalties = evaluation.choose_length_penalty(captioner, materials.splits["validation"])
+    searches = evaluation.choose_search(captioner, materials.splits["validation"])
     splits, folder = materials.splits, materials.plan.dataset.folder
     train = {text for _, text in splits["train"].captions}
     reports = {
@@ -277,7 +277,7 @@ def measure_captioner(captioner: Captioner, materials: Materials, *, progress: b
         for name, split in splits.items()
         if name != "train"
     }
-    report = reports["validation"] | {"length_penalties": penalties}
+    report = reports["validation"] | {"searches": searches}
     report["controls"] = evaluation.score_controls(
         report["captions"],
         splits["validation"].references,

@@ -121,3 +121,8 @@ def test_the_real_vocabulary_comes_from_train_alone(flickr8k_dir):
     vocabulary = Vocabulary.from_captions(text for _, text in train.captions("train"))
     # 2,535 words and the special ones; any change of cleaning, counting or splits shows here.
     assert len(vocabulary) == 2539
+
+
+def test_content_words_are_those_that_say_what_is_to_be_seen():
+    words = Vocabulary((*SPECIAL_WORDS, "a", "dog", "on", "the", "red", "rug"))
+    assert words.content_ids == (5, 8, 9)

@@ -27,12 +27,11 @@ def table_step(tables):
     return step
 
 
-def search(tables, num_beams, *, forbidden_ids=(), **choices):
+def search(tables, num_beams, *, forbidden_ids=(), content_ids=(), **choices):
     state = np.repeat(np.arange(len(tables)), num_beams)
     settings = config.DecodingConfig(num_beams, **{"max_length": 4, "length_penalty": 0.0, "no_repeat": 0} | choices)
-    return beam_search.search_beams(
-        table_step(tables), state, len(tables), settings, start_id=START, end_id=END, forbidden_ids=forbidden_ids
-    )
+    ids = {"start_id": START, "end_id": END, "forbidden_ids": forbidden_ids, "content_ids": content_ids}
+    return beam_search.search_beams(table_step(tables), state, len(tables), settings, **ids)
 
 
 def row(**probabilities):
@@ -179,3 +178,11 @@ def test_each_beam_is_held_to_its_own_words():
     [found] = search([tables], num_beams=2, max_length=5, no_repeat=2)
     assert {hypothesis.token_ids for hypothesis in found} <= {(A, B, C), (B, C), (B, C, B), (A, B, C, B)}
     assert all(hypothesis.token_ids.count(C) == 1 for hypothesis in found)
+
+
+@pytest.mark.parametrize(("say_once", "words"), [(False, (A, B, A, B)), (True, (A, B, A))])
+def test_a_content_word_is_said_once_and_other_words_as_often_as_they_like(say_once, words):
+    # Of the two words only b says what is to be seen: once it is said, a is followed by the end.
+    see_saw = {START: row(a=1.0), A: row(b=0.9, end=0.1), B: row(a=0.9, end=0.1)}
+    [[best]] = search([see_saw], num_beams=1, content_ids=(B,), say_once=say_once)
+    assert best.token_ids == words

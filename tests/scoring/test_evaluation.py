@@ -176,13 +176,21 @@ def test_outside_a_checkout_the_commit_is_not_known(monkeypatch, tmp_path):
     assert evaluation.describe_machine()["git_commit"] is None
 
 
-def test_the_length_penalty_with_the_best_validation_captions_is_chosen(build_captioner, validation, monkeypatch):
+@pytest.mark.parametrize(("gain", "say_once"), [(-1.0, False), (0.0, False), (1.0, True)])
+def test_the_search_with_the_best_validation_captions_is_chosen(
+    build_captioner, validation, monkeypatch, gain, say_once
+):
     captioner = build_captioner(None)
     scores = {0.75: 10.0, 1.0: 30.0, 1.25: 30.0, 1.5: 20.0}
-    monkeypatch.setattr(evaluation, "write_captions", lambda *arguments: arguments[-1].length_penalty)
+    monkeypatch.setattr(evaluation, "write_captions", lambda *arguments: arguments[-1])
     found = {"bleu_4": 1.0, "mean_length": 9.0}
-    monkeypatch.setattr(metrics, "score_captions", lambda penalty, _: found | {"cider_d": scores[penalty]})
-    rows = evaluation.choose_length_penalty(captioner, validation)
+    monkeypatch.setattr(
+        metrics,
+        "score_captions",
+        lambda search, _: found | {"cider_d": scores[search.length_penalty] + gain * search.say_once},
+    )
+    rows = evaluation.choose_search(captioner, validation)
     # The smaller of equals.
-    assert captioner.settings.length_penalty == 1.0
-    assert [(row["length_penalty"], row["cider_d"]) for row in rows] == list(scores.items())
+    assert (captioner.settings.length_penalty, captioner.settings.say_once) == (1.0, say_once)
+    assert [(row["length_penalty"], row["cider_d"]) for row in rows[:-1]] == list(scores.items())
+    assert (rows[-1]["length_penalty"], rows[-1]["say_once"], rows[-1]["cider_d"]) == (1.0, True, 30.0 + gain)

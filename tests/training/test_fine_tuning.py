@@ -255,7 +255,7 @@ def test_the_recipe_tunes_the_encoder_and_measures_with_what_it_became(staged, p
     trained = recipe.train_captioner(materials)
     report = trained.report
     assert [row["epoch"] for row in report["fine_tuning"]] == [0, 1, 2, 3]
-    assert report["length_penalty"] in [row["length_penalty"] for row in report["length_penalties"]]
+    assert report["length_penalty"] in [row["length_penalty"] for row in report["searches"]]
     assert max(report["fine_tuning"], key=lambda row: row["val_cider_d"])["epoch"]
     assert trained.captioner.encoder.changed_layers
     # What was measured last was measured on features of the encoder as it is saved.
