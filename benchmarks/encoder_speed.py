@@ -133,7 +133,7 @@ def main() -> None:
         print(f"Drew {PLOT_FILE.name}.")
         return
     startup.keep_freed_memory()
-    startup.import_quietly()
+    startup.import_keras()
     from captioner.scoring import evaluation
 
     speeds = time_encoders(options.rounds)

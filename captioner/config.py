@@ -59,6 +59,20 @@ def _check_least(settings: object, **least: float) -> None:
             raise ValueError(f"{name} must be at least {value}. Received: {name}={getattr(settings, name)!r}")
 
 
+def _check_above(settings: object, *names: str) -> None:
+    """Checks that fields are numbers above 0, none without end."""
+    for name in names:
+        if not 0 < getattr(settings, name) < math.inf:
+            raise ValueError(f"{name} must be above 0. Received: {name}={getattr(settings, name)!r}")
+
+
+def _check_share(settings: object, *names: str) -> None:
+    """Checks that fields lie in [0, 1]."""
+    for name in names:
+        if not 0 <= getattr(settings, name) <= 1:
+            raise ValueError(f"{name} must lie in [0, 1]. Received: {name}={getattr(settings, name)!r}")
+
+
 @dataclasses.dataclass(frozen=True)
 class DecoderConfig:
     """Shape of the caption decoder, see `captioner.decoder.network`."""
@@ -116,6 +130,12 @@ class TrainingConfig:
     max_length: int = 22
     seed: int = 0
 
+    def __post_init__(self):
+        _check_least(self, epochs=1, batch_size=1, warmup_steps=0, weight_decay=0, patience=1, num_crops=0)
+        _check_least(self, max_length=1, seed=0)
+        _check_above(self, "learning_rate", "clip_norm")
+        _check_share(self, "final_learning_rate_fraction", "label_smoothing", "min_crop", "crop_share")
+
 
 @dataclasses.dataclass(frozen=True)
 class FineTuningConfig:
@@ -145,6 +165,12 @@ class FineTuningConfig:
     max_length: int = 22
     seed: int = 0
 
+    def __post_init__(self):
+        _check_least(self, epochs=0, photos_per_batch=1, warmup_steps=0, weight_decay=0, patience=1, num_crops=0)
+        _check_least(self, max_length=1, seed=0)
+        _check_above(self, "learning_rate", "encoder_learning_rate", "clip_norm")
+        _check_share(self, "final_learning_rate_fraction", "averaging", "min_crop", "view_share")
+
     def learning_rate_share(self, step: int, steps: int) -> float:
         """Returns which share of the learning rates step `step` of `steps`, from 0, takes: warm-up, then a cosine."""
         if step < self.warmup_steps:
@@ -168,6 +194,11 @@ class SelfCriticalConfig:
     learning_rate: float = 3e-5
     max_length: int = 20
     seed: int = 0
+
+    def __post_init__(self):
+        # A sample is compared with its siblings.
+        _check_least(self, rounds=0, photos_per_round=1, batch_size=1, num_samples=2, max_length=1, seed=0)
+        _check_above(self, "learning_rate")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,10 @@ import threading
 # From glibc's malloc.h; see `man mallopt`.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 _STANDARD_ERROR = 2
+# What this project's models are made for, whatever `keras.json` says.
+_KERAS_SETTINGS = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
+# They would cut training and even the encoding of photos short without a word.
+_KERAS_LIMITS = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
 
 
 def keep_freed_memory() -> bool:
@@ -48,12 +52,59 @@ def import_quietly(name: str = "tensorflow") -> None:
         os.close(kept)
 
 
+def import_keras(*, any_backend: bool = False, quietly: bool = True) -> None:
+    """Imports Keras with the settings that this project is made for; those that other projects left do not count.
+
+    That is the backend of `KERAS_BACKEND` and of `keras.json`, and its numbers and order of channels. Call this before
+    anything imports TensorFlow or Keras.
+
+    Args:
+        any_backend: Whether the backend may be chosen, as for distillation; else it is TensorFlow.
+        quietly: Whether to hide what is written to standard error meanwhile, see `import_quietly`.
+
+    Raises:
+        ValueError: If the backend is not installed, or the program has imported Keras with other settings already.
+    """
+    is_loaded = "keras" in sys.modules
+    if not is_loaded:
+        if not any_backend:
+            os.environ["KERAS_BACKEND"] = "tensorflow"
+        for limit in _KERAS_LIMITS:
+            os.environ.pop(limit, None)
+    try:
+        if quietly and not is_loaded:
+            import_quietly("keras")
+        settings = importlib.import_module("keras").config
+    except ImportError as error:
+        backend = os.environ.get("KERAS_BACKEND", "of keras.json")
+        raise ValueError(
+            f"Keras cannot use the backend {backend}: install it, or set KERAS_BACKEND=tensorflow. Received: {error}"
+        ) from None
+    if not any_backend and settings.backend() != "tensorflow":
+        raise ValueError(
+            "Captions need Keras with the backend tensorflow. Set KERAS_BACKEND=tensorflow before Keras is imported. "
+            f"Received: {settings.backend()}"
+        )
+    for name, value in _KERAS_SETTINGS.items():
+        if not is_loaded:
+            getattr(settings, f"set_{name}")(value)
+        elif getattr(settings, name)() != value:
+            raise ValueError(
+                f"Captions need {value} as {name} of Keras. Call keras.config.set_{name}({value!r}) before. "
+                f"Received: {getattr(settings, name)()!r}"
+            )
+
+
 def prepare_library() -> None:
     """Does for a program that uses this package what can be done without its leave.
 
     TensorFlow is told to log errors alone, and what it writes at its import is hidden where no other thread can write
     to standard error meanwhile. `keep_freed_memory` is left to the program: it changes how all of it gets memory.
+
+    Raises:
+        ValueError: As for `import_keras`.
     """
-    if "tensorflow" not in sys.modules and threading.active_count() == 1:
+    is_quiet = "tensorflow" not in sys.modules and threading.active_count() == 1
+    if is_quiet:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        import_quietly()
+    import_keras(quietly=is_quiet)

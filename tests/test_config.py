@@ -67,3 +67,29 @@ def test_a_variable_that_is_no_such_number_is_refused(monkeypatch):
     monkeypatch.setenv("CAPTIONER_TEST", "many")
     with pytest.raises(ValueError, match="variable CAPTIONER_TEST must be a int. Received: CAPTIONER_TEST='many'"):
         config.setting("CAPTIONER_TEST", 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        *(("training", "epochs", 0), ("training", "batch_size", 0), ("training", "learning_rate", 0.0)),
+        *(("training", "learning_rate", float("nan")), ("training", "crop_share", 1.5), ("training", "num_crops", -1)),
+        *(("decoder", "units", 0), ("fine_tuning", "epochs", -1), ("fine_tuning", "encoder_learning_rate", -1.0)),
+        *(("self_critical", "rounds", -1), ("self_critical", "num_samples", 1)),
+    ],
+)
+def test_a_mistake_in_a_recipe_is_told_before_anything_is_read(kind, field, value):
+    with pytest.raises(ValueError, match=rf"^{field} must .* Received: {field}={value!r}$"):
+        config.RecipeConfig(**{kind: {field: value}})
+
+
+@pytest.mark.parametrize(("field", "value"), [("photos", -5), ("seed", -1), ("min_count", 0)])
+def test_numbers_of_a_recipe_have_a_least_value(field, value):
+    with pytest.raises(ValueError, match=f"^{field} must be at least .* Received: {field}={value}$"):
+        config.RecipeConfig(**{field: value})
+
+
+def test_one_seed_is_that_of_every_stage():
+    recipe = config.RecipeConfig(seed=3)
+    stages = recipe.suggest_training(100), recipe.suggest_fine_tuning(), recipe.suggest_self_critical()
+    assert [stage.seed for stage in stages] == [3, 3, 3]

@@ -1,5 +1,7 @@
 """What entry points do first, seen from outside, in processes of their own."""
 
+import json
+import os
 import subprocess
 import sys
 
@@ -54,3 +56,45 @@ def test_an_import_is_quiet_and_its_errors_are_not(tmp_path):
         [sys.executable, "-c", code, str(tmp_path)], cwd=config.PROJECT_DIR, capture_output=True, text=True, check=False
     )
     assert (result.stdout, result.stderr) == ("True\nraised\n", "heard\n")
+
+
+_SHOW = "import keras; print(*(getattr(keras.config, n)() for n in ('backend', 'floatx', 'image_data_format')))"
+
+
+def start(tmp_path, code, settings=None, **environment):
+    """Runs code in a fresh interpreter whose `keras.json` another project left."""
+    (tmp_path / "keras.json").write_text(json.dumps(settings or {}))
+    environment = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"} | environment
+    return subprocess.run(
+        [sys.executable, "-c", f"from captioner import startup\n{code}"],
+        cwd=config.PROJECT_DIR, env=environment | {"KERAS_HOME": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "environment"),
+    [
+        ({"backend": "torch", "image_data_format": "channels_first", "floatx": "float16"}, {}),
+        ({}, {"KERAS_BACKEND": "jax", "KERAS_MAX_STEPS_PER_EPOCH": "1"}),
+    ],
+)
+def test_what_other_projects_set_for_keras_does_not_count(tmp_path, settings, environment):
+    code = f"startup.import_keras(); {_SHOW}; print(keras.config.max_steps_per_epoch())"
+    result = start(tmp_path, code, settings, **environment)
+    assert (result.stdout, result.stderr) == ("tensorflow float32 channels_last\nNone\n", "")
+
+
+def test_a_backend_that_is_not_installed_is_named(tmp_path):
+    code = "try: startup.import_keras(any_backend=True)\nexcept ValueError as error: print(error)"
+    told = start(tmp_path, code, KERAS_BACKEND="jax").stdout
+    assert told.startswith("Keras cannot use the backend jax: install it, or set KERAS_BACKEND=tensorflow.")
+
+
+def test_a_program_that_set_up_keras_otherwise_is_told_before_the_work(tmp_path):
+    code = "import keras\ntry: startup.import_keras()\nexcept ValueError as error: print(error)"
+    told = start(tmp_path, code, {"image_data_format": "channels_first"}, KERAS_BACKEND="tensorflow").stdout
+    assert told == (
+        "Captions need channels_last as image_data_format of Keras. Call "
+        "keras.config.set_image_data_format('channels_last') before. Received: 'channels_first'\n"
+    )

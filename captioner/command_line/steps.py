@@ -25,7 +25,7 @@ def check_output(path: Path | None) -> None:
 def start_tensorflow() -> None:
     """Imports TensorFlow, which takes seconds."""
     startup.keep_freed_memory()
-    startup.import_quietly()
+    startup.import_keras()
 
 
 def load_captioner(folder: Path):

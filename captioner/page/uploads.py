@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from captioner import startup
 from captioner.data import decoders, photos
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def wake_captioner(folder: Path) -> "Captioner":
     if "tensorflow" not in sys.modules:
         # Its import holds up every other thread for seconds: what the server has to send goes out first.
         time.sleep(_HEAD_START_SECONDS)
+    startup.import_keras(quietly=False)
     from captioner.artifacts import saving
 
     captioner = saving.load_captioner(folder)
