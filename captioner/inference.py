@@ -116,13 +116,15 @@ class EncodedSplit:
         kept = list(self.references)[:num_photos]
         return dataclasses.replace(self, references={image_id: self.references[image_id] for image_id in kept})
 
-    def explain_unreadable(self, most: int = 5) -> str:
-        """Returns a sentence on the photos that were left out, of which it names the first `most`; else nothing."""
+    def explain_unreadable(self, num_named: int = 5) -> str:
+        """Returns a sentence on the photos that were left out, of which it names the first few; else nothing."""
         if not self.unreadable:
             return ""
-        named = " ".join(f"{image_id}: {reason}" for image_id, reason in list(self.unreadable.items())[:most])
+        named = " ".join(f"{image_id}: {reason}" for image_id, reason in list(self.unreadable.items())[:num_named])
         count = len(self.references) + len(self.unreadable)
-        return f"{len(self.unreadable):,} of {count:,} {self.name} photos could not be read and were left out. {named}"
+        text = f"{len(self.unreadable):,} of {count:,} {self.name} photos could not be read and were left out."
+        text += " These are most of them: is the data set complete?" if 2 * len(self.unreadable) > count else ""
+        return f"{text} {named}"
 
 
 def encode_split(encoder: Encoder, dataset: CaptionDataset, split: str, *, progress: bool = True) -> EncodedSplit:

@@ -22,6 +22,11 @@ def build(attend_to="regions", attention="inside", dropout=0.0):
     return network.CaptionDecoder(V, P, R, D, settings)
 
 
+def test_attention_compares_in_as_many_numbers_as_are_asked_for(inputs):
+    *_, keys = build().start(inputs["pooled"], inputs["regions"])
+    assert keys.shape == (B, R + 1, 7)
+
+
 @pytest.fixture
 def inputs():
     random = np.random.default_rng(0)

@@ -230,3 +230,11 @@ def test_the_exported_encoder_is_the_student_without_its_heads(tmp_path, lessons
     assert (facts["teacher"], facts["train_photos"], facts["data"]) == ("tiny", 8, ["drawn"])
     assert facts["keras"] == f"{keras.version()}, {keras.backend.backend()}"
     assert facts["validation"] == run.judge()
+
+
+def test_heads_are_not_trained_by_muon(tmp_path, lessons):
+    run = start(tmp_path / "run", lessons)
+    by_muon = {v.path for v in run.student.trainable_variables if not run._optimizer._should_use_adamw(v)}
+    assert any("stage0" in path for path in by_muon)
+    heads = {v.path for v in run.student.trainable_variables if "head_" in v.path and len(v.shape) == 2}
+    assert heads and not heads & by_muon

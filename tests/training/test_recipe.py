@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from captioner import config
@@ -99,6 +100,10 @@ def test_photos_that_cannot_be_read_are_left_out_everywhere_counted_and_named(al
     monkeypatch.setattr(teacher_forcing, "train_decoder", lambda _, *batches, **__: seen.extend(batches[:2]))
     captioner = recipe.build_captioner(materials.plan, recipe.build_vocabulary(materials))
     recipe.fit_captioner(captioner, materials)
+    kernels = [variable.numpy() for variable in captioner.decoder.trainable_variables if len(variable.shape) > 1]
+    assert all((kernel == kernel.astype(np.float16)).all() for kernel in kernels), "what is measured is what is saved"
+    # Crops are of train photos, and for training alone.
+    assert [batches._views._crops is not None for batches in seen] == [True, False]
     assert [sum(len(ids) for _, ids in batches.epoch(0)) for batches in seen] == [27 * 5, 5 * 5]
     facts = recipe.describe_training(materials, [{"epoch": 1, "val_cider_d": 1.0, "seconds": 60.0}], [], [])
     assert {split: list(found) for split, found in facts["unreadable"].items()} == {s: [i] for s, i in broken.items()}

@@ -286,3 +286,29 @@ def test_the_learning_rate_warms_up_and_falls_to_its_last_fraction():
     assert float(schedule(20)) == pytest.approx(1e-3)
     assert float(schedule(0)) < 1e-4
     assert float(schedule(100)) == pytest.approx(2e-5)
+
+
+def test_weights_decay_but_no_bias_does():
+    decoder = make_decoder()
+    settings = config.TrainingConfig(epochs=1, learning_rate=0.1, warmup_steps=0, weight_decay=0.5)
+    teacher_forcing.compile_decoder(decoder, settings, steps_per_epoch=10)
+    variables = decoder.trainable_variables
+    for variable in variables:
+        variable.assign(np.ones(variable.shape))
+    rate = float(decoder.optimizer._learning_rate(0))
+    # Without a gradient Adam stays where it is.
+    decoder.optimizer.apply([np.zeros(variable.shape, np.float32) for variable in variables], variables)
+    biases = [variable for variable in variables if "bias" in variable.name]
+    assert 0 < len(biases) < len(variables)
+    for variable in variables:
+        expected = 1.0 if "bias" in variable.name else 1 - rate * 0.5
+        np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-6, err_msg=variable.path)
+
+
+def test_gradients_are_clipped_by_their_norm_together():
+    decoder = make_decoder()
+    settings = config.TrainingConfig(epochs=1, clip_norm=2.0)
+    teacher_forcing.compile_decoder(decoder, settings, steps_per_epoch=10)
+    gradients = [np.full(variable.shape, 3.0, np.float32) for variable in decoder.trainable_variables]
+    clipped = decoder.optimizer._clip_gradients(gradients)
+    assert np.sqrt(sum(float(np.sum(np.square(gradient))) for gradient in clipped)) == pytest.approx(2.0, rel=1e-5)
