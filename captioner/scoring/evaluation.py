@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -103,7 +104,7 @@ def choose_search(captioner: Captioner, split: EncodedSplit) -> list[dict]:
     """
 
     def try_out(penalty: float, say_once: bool) -> dict:
-        chosen = {"length_penalty": penalty, "say_once": say_once}
+        chosen: dict[str, Any] = {"length_penalty": penalty, "say_once": say_once}
         search = dataclasses.replace(captioner.settings, **chosen)
         scores = metrics.score_captions(write_captions(captioner, split, search), split.references)
         return chosen | {key: scores[key] for key in ("cider_d", "bleu_4", "mean_length")}
