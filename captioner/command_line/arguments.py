@@ -98,7 +98,6 @@ def _build_parser(runs: Mapping[str, Callable]) -> argparse.ArgumentParser:
     extract = add_command("extract")
     _add_data_option(extract)
     _add_encoder_options(extract)
-    extract.add_argument("--regions-layer", metavar="LAYER", help="VGG16 also has block5_conv3")
     extract.add_argument("--splits", nargs="+", choices=config.SPLITS, default=list(config.SPLITS), help="default: all")
 
     train = add_command("train")

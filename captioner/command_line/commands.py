@@ -67,12 +67,7 @@ def run_extract(options: argparse.Namespace) -> int:
     print(why)
     dataset = datasets.read_dataset(options.data, options.splits)
     steps.say_notes(dataset)
-    encoder = load_encoder(
-        name,
-        regions_layer=options.regions_layer,
-        weights=options.encoder_weights or "imagenet",
-        mirrored=options.mirrored,
-    )
+    encoder = load_encoder(name, weights=options.encoder_weights or "imagenet", mirrored=options.mirrored)
     failed: dict[str, str] = {}
     for split in options.splits:
         failed |= features.extract_features(encoder, dataset.photo_paths(split)).failed
