@@ -103,9 +103,10 @@ def make_captioner(folder: Path) -> None:
     from captioner import config
     from captioner.artifacts import saving
     from captioner.data.vocabulary import SPECIAL_WORDS, Vocabulary
+    from captioner.decoder.network import CaptionDecoder
     from captioner.encoders import specs
     from captioner.encoders.encoder import load_encoder
-    from captioner.training import recipe
+    from captioner.inference import Captioner
 
     keras.utils.set_random_seed(3)
     weights = folder / "mobilenet_v2_imagenet.weights.h5"
@@ -117,7 +118,8 @@ def make_captioner(folder: Path) -> None:
     encoder = load_encoder("mobilenet_v2", weights=weights)
     settings = config.DecoderConfig(units=32, embedding_size=16, attention_size=16, memory_size=32)
     vocabulary = Vocabulary((*SPECIAL_WORDS, *WORDS))
-    captioner = recipe.build_captioner(encoder, vocabulary, name="tiny", settings=settings)
+    sizes = len(vocabulary), encoder.pooled_size, encoder.num_regions, encoder.region_size
+    captioner = Captioner(CaptionDecoder(*sizes, settings), vocabulary, encoder, name="tiny")
     for variable in captioner.decoder.weights:
         if len(variable.shape) == 2:
             variable.assign(4 * variable)
