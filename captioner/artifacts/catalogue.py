@@ -107,9 +107,17 @@ def choose_place(name: str, run: str) -> tuple[Path, bool]:
         `artifacts/<name>`, or `artifacts/<name>-<run>` where a captioner made of something else has that name; and
         whether the captioner of the same run is there, so that it may be replaced.
     """
-    runs = {folder.name: read_metrics(folder).get("run") for folder in list_captioners()}
+    runs = {folder.name: _read_run(folder) for folder in list_captioners() if folder.name in (name, f"{name}-{run}")}
     folder = config.ARTIFACTS_DIR / (name if runs.get(name, run) == run else f"{name}-{run}")
     return folder, folder.name in runs
+
+
+def _read_run(folder: Path) -> str | None:
+    """Returns what a captioner was made of; `None` where nothing says so."""
+    try:
+        return read_metrics(folder).get("run")
+    except (OSError, ValueError):
+        return None  # A damaged captioner is in nobody's way.
 
 
 def check_writable() -> None:

@@ -78,3 +78,27 @@ def test_the_configuration_says_what_the_captioner_is(tiny_bundle, tiny_captione
     }  # fmt: skip
     assert content["decoding"] == dataclasses.asdict(tiny_captioner.settings)
     assert content["decoder"]["units"] == 4 and content["decoder"]["vocabulary_size"] == 16
+
+
+def test_a_captioner_made_of_something_else_gets_another_name_and_its_own_run_may_be_replaced(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "ARTIFACTS_DIR", tmp_path / "made")
+    monkeypatch.setattr(config, "SHIPPED_DIR", tmp_path / "shipped")
+    assert catalogue.choose_place("compact", "0123") == (tmp_path / "made" / "compact", False)
+    for folder, run in (("shipped/compact", {}), ("made/mine", {"run": "0123"}), ("made/mine-4567", {"run": "4567"})):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / catalogue.CONFIG_FILE).write_text("{}")
+        (tmp_path / folder / catalogue.METRICS_FILE).write_text(json.dumps(run))
+    # What is damaged, as these files without a manifest are, or ships without a run, is something else.
+    assert catalogue.choose_place("mine", "0123") == (tmp_path / "made" / "mine-0123", False)
+    monkeypatch.setattr(catalogue, "read_metrics", lambda folder: json.loads((folder / "metrics.json").read_text()))
+    assert catalogue.choose_place("compact", "0123") == (tmp_path / "made" / "compact-0123", False)
+    assert catalogue.choose_place("mine", "0123") == (tmp_path / "made" / "mine", True)
+    assert catalogue.choose_place("mine", "4567") == (tmp_path / "made" / "mine-4567", True)
+    assert catalogue.choose_place("mine", "89ab") == (tmp_path / "made" / "mine-89ab", False)
+
+
+def test_where_nothing_can_be_saved_is_said_before_the_work(tmp_path, monkeypatch):
+    (tmp_path / "artifacts").write_text("a file in the way")
+    monkeypatch.setattr(config, "ARTIFACTS_DIR", tmp_path / "artifacts")
+    with pytest.raises(PermissionError, match="No captioner can be saved in .*artifacts .* set CAPTIONER_ARTIFACTS"):
+        catalogue.check_writable()
