@@ -59,6 +59,13 @@ def test_imports_run_from_the_ground_up(module):
         assert other == room or FLOOR_OF[other] < FLOOR_OF[room], f"{module} imports {imported}"
 
 
+def test_training_saves_no_captioner():
+    # What is trained is given to who asked for it: where it goes, and whether it may, is not for training to say.
+    for module in FILES:
+        if room_of(module) == "training":
+            assert not any(name.startswith("captioner.artifacts") for name in read_imports(FILES[module])), module
+
+
 def test_only_the_page_knows_streamlit_and_the_page_is_all_that_it_knows():
     for module, file in FILES.items():
         assert not any(name.partition(".")[0] == "streamlit" for name in read_imports(file)), module
