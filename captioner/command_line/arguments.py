@@ -253,7 +253,10 @@ def _add_encoder_options(command: argparse.ArgumentParser) -> None:
 
 def _add_data_option(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--data", type=Path, metavar="DIR", help="data set (default: FLICKR8K_DIR, else data/flickr8k)"
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="data set, or drawn for the drawings (default: FLICKR8K_DIR, else data/flickr8k)",
     )
 
 

@@ -65,7 +65,7 @@ def run_extract(options: argparse.Namespace) -> int:
 
     name, why = weights.choose_encoder(options.encoder)
     print(why)
-    dataset = datasets.read_dataset(options.data, options.splits)
+    dataset = datasets.read_dataset(steps.locate_data(options.data), options.splits)
     steps.say_notes(dataset)
     encoder = load_encoder(name, weights=options.encoder_weights or "imagenet", mirrored=options.mirrored)
     failed: dict[str, str] = {}

@@ -51,10 +51,18 @@ def say_notes(dataset) -> None:
         say(note)
 
 
+def locate_data(folder: Path | None) -> Path | None:
+    """Returns the folder of the data set that `--data` names: the drawings have none of their own to name."""
+    from captioner.data.drawings import dataset as drawings
+
+    return drawings.draw_dataset() if folder == Path("drawn") else folder
+
+
 def read_split(folder: Path | None, split: str):
     """Reads one split, and the train captions for counting copies where they are at hand; never the third split."""
     from captioner.data import datasets
 
+    folder = locate_data(folder)
     try:
         dataset = datasets.read_dataset(folder, ("train", split))
     except FileNotFoundError:

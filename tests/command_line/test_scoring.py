@@ -11,6 +11,7 @@ from helpers import check_sentence, run
 from captioner import config, output
 from captioner.command_line import scoring
 from captioner.data import datasets
+from captioner.data.drawings import dataset as drawings
 from captioner.scoring import metrics
 
 
@@ -170,3 +171,11 @@ def test_scores_are_given_without_tensorflow(data, tmp_path):
     )  # fmt: skip
     assert result.stderr == "0 []\n"
     assert json.loads(result.stdout)["bleu_1"] == 100.0
+
+
+def test_the_drawings_can_be_named_as_data(loaded, drawn_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "FEATURES_DIR", tmp_path / "cache")
+    monkeypatch.setattr(drawings, "draw_dataset", lambda: drawn_dir)
+    output = tmp_path / "report.json"
+    assert run("evaluate", "--captioner", "x", "--data", "drawn", "--split", "validation", "--output", output) == 0
+    assert json.loads(output.read_text())["data"] == "drawings"
