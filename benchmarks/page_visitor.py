@@ -39,6 +39,9 @@ class Visitor:
             additional_headers={"Cookie": cookie},
             origin=f"http://{self._host}",
             max_size=None,
+            # A visitor who does not read for a while is not thrown out by this side.
+            max_queue=None,
+            ping_interval=None,
         )
         self._page: dict[tuple[int, ...], object] = {}
         self._session, self._uploader, self._fresh = "", "", set()

@@ -17,9 +17,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 MAX_PHOTOS = 200
 MAX_VISITOR_BYTES = 400_000_000
 MAX_BYTES = 2_000_000_000
-# Messages of one visitor in a second that are more than any person sends; each further one waits. The server starts a
-# run of the page for each, and serves nobody else while it does.
-_MAX_MESSAGES, _PAUSE_SECONDS = 20, 0.1
+# Messages of one visitor within so many seconds that are more than any person sends; each further one waits. The server
+# starts a run of the page for each, and serves nobody else while it does.
+_MAX_MESSAGES, _WINDOW_SECONDS, _PAUSE_SECONDS = 20, 10.0, 0.5
 _UPLOAD = re.compile(r"/_stcore/upload_file/([^/]+)/[^/]+$")
 # Streamlit writes styles and a few lines of script into its pages; components come as blobs, camera pictures as data.
 # All else, and all connections, stay with this server, and no other page may frame this one.
@@ -99,7 +99,7 @@ def _slow_down(receive: Receive) -> Receive:
 
     async def receive_in_pace() -> Message:
         message = await receive()
-        if len(times) == _MAX_MESSAGES and time.monotonic() - times[0] < 1:
+        if len(times) == _MAX_MESSAGES and time.monotonic() - times[0] < _WINDOW_SECONDS:
             await asyncio.sleep(_PAUSE_SECONDS)
         times.append(time.monotonic())
         return message
