@@ -49,7 +49,6 @@ def refine_decoder(
     run_dir: str | Path,
     *,
     settings: config.SelfCriticalConfig | None = None,
-    description: dict | None = None,
     progress: bool = True,
 ) -> list[dict]:
     """Trains a decoder on by the CIDEr-D of its own captions, and leaves it with its best weights.
@@ -60,10 +59,9 @@ def refine_decoder(
         references: Their cleaned captions, image id by image id in the order of `views`.
         vocabulary: Its words.
         score_validation: Captions the validation photos with the decoder as it is; returns at least `cider_d`.
-        run_dir: Folder of the run, where the result is kept: finished work is found again and not repeated. A run
-            that was stopped begins anew.
+        run_dir: Folder of a run on these photos and captions alone. The result is kept there: finished work is found
+            again and not repeated. A run that was stopped begins anew.
         settings: How to train.
-        description: What else decides the result; a run of something else is not taken for this one.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -72,7 +70,7 @@ def refine_decoder(
     """
     run_dir, settings = Path(run_dir), settings or config.SelfCriticalConfig()
     weights, history_file, begun_file = (run_dir / name for name in (_WEIGHTS_FILE, _HISTORY_FILE, _SETTINGS_FILE))
-    begun = {"settings": dataclasses.asdict(settings), "decoder": _digest(decoder)} | (description or {})
+    begun = {"settings": dataclasses.asdict(settings), "decoder": _digest(decoder)}
     if begun_file.is_file() and run_files.read_description(begun_file) == begun:
         with run_files.reading(weights):
             decoder.load_weights(weights)
