@@ -77,7 +77,7 @@ def test_the_first_command_of_the_readme_ends_with_the_page_answering(
         )
         assert result.returncode == 0, result.stderr
         lines = result.stdout.splitlines()
-        assert len(lines) == 2 and all(re.search(r"\.jpg +\w", line) for line in lines), result.stdout
+        assert len(lines) == 2 and all(re.search(r"\.jpg: +\w", line) for line in lines), result.stdout
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
