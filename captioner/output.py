@@ -1,6 +1,7 @@
 """Captions as text, CSV, JSON and JSON lines: the page and the command write the same bytes.
 
-A row is the name of a photo with its captions, best first, or with the reason why it has none.
+A row is the name of a photo with its captions, best first, or with the reason why it has none. Captions are written as
+sentences; the words that the captioner wrote, which scores are made of, stand in a column of their own.
 """
 
 import codecs
@@ -27,11 +28,35 @@ _FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]")
 
 
 class Row(NamedTuple):
-    """A photo and its captions, best first, or the problem that says why it has none."""
+    """A photo and its captions, best first, or the problem that says why it has none.
+
+    Attributes:
+        name: The photo.
+        captions: Its captions.
+        problem: Why it has none.
+        edited: What a person wrote in place of the first caption; its words and how sure the captioner is of them stay.
+    """
 
     name: str
     captions: "Sequence[Caption]" = ()
     problem: str = ""
+    edited: str = ""
+
+    @property
+    def sentences(self) -> list[str]:
+        """The captions as they are written, the edited one first."""
+        sentences = [as_sentence(caption.text) for caption in self.captions]
+        return [self.edited or sentences[0], *sentences[1:]] if sentences else []
+
+
+def as_sentence(caption: str) -> str:
+    """Returns the one form in which people see a caption: with a capital letter and a full stop.
+
+    Example:
+        >>> as_sentence("a dog runs")
+        'A dog runs.'
+    """
+    return f"{caption[0].upper()}{caption[1:]}." if caption else ""
 
 
 class Layout:
@@ -85,9 +110,9 @@ class TextLayout(Layout):
 
     def format_row(self, row):
         lines = []
-        for number, caption in enumerate(row.captions[: self.alternatives + 1]):
-            sure = f" ({caption.confidence})" if caption.confidence and not number else ""
-            lines.append(escape_steering(f"  or: {caption.text}" if number else f"{row.name}: {caption.text}{sure}"))
+        for number, sentence in enumerate(row.sentences[: self.alternatives + 1]):
+            sure = f" ({row.captions[0].confidence})" if row.captions[0].confidence else ""
+            lines.append(escape_steering(f"  or: {sentence}" if number else f"{row.name}: {sentence}{sure}"))
         return "".join(f"{line}\n" for line in lines)
 
 
@@ -100,14 +125,15 @@ class JsonLinesLayout(ResumableLayout):
     def __init__(self, alternatives: int = 0, **options):
         super().__init__(alternatives, **options)
         others = ["alternatives"] if alternatives else []
-        self.columns = ["photo", "caption", "confidence", "log_prob", *others, "error"]
+        self.columns = ["photo", "caption", "words", "confidence", "log_prob", *others, "error"]
 
     def format_row(self, row):
         best = row.captions[0] if row.captions else None
-        others = {"alternatives": [other.text for other in row.captions[1 : self.alternatives + 1]]}
+        others = {"alternatives": row.sentences[1 : self.alternatives + 1]}
         content = {
             "photo": row.name,
-            "caption": best and best.text,
+            "caption": row.sentences[0] if best else None,
+            "words": best and best.text,
             "confidence": best and (best.confidence or None),
             "log_prob": best and best.log_prob,
             **(others if self.alternatives else {}),
@@ -145,14 +171,14 @@ class CsvLayout(ResumableLayout):
     def __init__(self, alternatives: int = 0, **options):
         super().__init__(alternatives, **options)
         others = (f"alternative_{number + 1}" for number in range(alternatives))
-        self.columns = ["photo", "caption", "confidence", *others, "error"]
+        self.columns = ["photo", "caption", "words", "confidence", *others, "error"]
         self.head = self.start = BYTE_ORDER_MARK + _join_cells(self.columns)
 
     def format_row(self, row):
-        texts = [caption.text for caption in row.captions[: self.alternatives + 1]]
-        texts += [""] * (self.alternatives + 1 - len(texts))
-        confidence = row.captions[0].confidence if row.captions else ""
-        cells = [row.name, texts[0], confidence, *texts[1:], row.problem]
+        sentences = row.sentences[: self.alternatives + 1]
+        sentences += [""] * (self.alternatives + 1 - len(sentences))
+        words, confidence = (row.captions[0].text, row.captions[0].confidence) if row.captions else ("", "")
+        cells = [row.name, sentences[0], words, confidence, *sentences[1:], row.problem]
         return _join_cells(["'" * bool(_FORMULA.match(cell)) + cell for cell in cells])
 
     @staticmethod

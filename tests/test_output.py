@@ -42,30 +42,49 @@ def write(path, layout, rows, **options):
     return path.read_bytes()
 
 
+def test_a_caption_is_a_sentence_of_the_same_words_and_nothing_stays_nothing():
+    assert output.as_sentence("a dog and its t shirt") == "A dog and its t shirt."
+    assert output.as_sentence("éclairs") == "Éclairs."
+    assert output.as_sentence("") == ""
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_what_a_person_wrote_stands_in_place_of_the_caption_beside_the_words_of_the_captioner(form):
+    row = Row("a.jpg", make_captions("a dog", "dogs"), edited="This is Rex!")
+    content = output.write_bytes([row], output.choose_layout(form, 1)).decode("utf-8-sig")
+    if form == "csv":
+        assert content.splitlines()[1] == "a.jpg,This is Rex!,a dog,sure,Dogs.,"
+    else:
+        found = json.loads(content)
+        assert (found["caption"], found["words"], found["confidence"]) == ("This is Rex!", "a dog", "sure")
+        assert found["alternatives"] == ["Dogs."]
+
+
 def test_text_is_a_line_for_each_caption_and_nothing_that_steers_a_terminal(tmp_path):
     rows = [Row("a\nb\x1b[2J.jpg", make_captions("a dog", "dogs", "no")), Row("b.jpg", problem="b.jpg is empty.")]
     rows.append(Row("\u202egpj.exe", [SimpleNamespace(text="a\x9bcat", confidence="")]))
     assert write(tmp_path / "out.txt", output.choose_layout("text", 1), rows).decode().splitlines() == [
-        "a\\nb\\x1b[2J.jpg: a dog (sure)",
-        "  or: dogs",
-        "\\u202egpj.exe: a\\x9bcat",
+        "a\\nb\\x1b[2J.jpg: A dog. (sure)",
+        "  or: Dogs.",
+        "\\u202egpj.exe: A\\x9bcat.",
     ]
 
 
 def test_json_is_one_array_of_objects_with_the_same_keys_failures_among_them(tmp_path):
-    numbers = iter(range(len(NAMES)))
+    numbers = iter([number for number in range(len(NAMES)) for _ in ("caption", "words")])
     content = [
         {
             "photo": row.name,
             "caption": None,
+            "words": None,
             "confidence": None,
             "log_prob": None,
             "alternatives": [],
             "error": row.problem,
         }
         if row.problem
-        else {"photo": row.name, "caption": f"a dog {next(numbers)}", "confidence": "sure", "log_prob": -1.5}
-        | {"alternatives": ["one dog"], "error": None}
+        else {"photo": row.name, "caption": f"A dog {next(numbers)}.", "words": f"a dog {next(numbers)}"}
+        | {"confidence": "sure", "log_prob": -1.5, "alternatives": ["One dog."], "error": None}
         for row in ROWS
     ]
     written = write(tmp_path / "out.json", output.choose_layout("json", 1), ROWS)
@@ -77,7 +96,7 @@ def test_json_is_one_array_of_objects_with_the_same_keys_failures_among_them(tmp
 def test_a_captioner_that_was_never_calibrated_says_nothing_of_how_sure_it_is(tmp_path):
     rows = [Row("a.jpg", [SimpleNamespace(text="a dog", log_prob=-1.0, confidence="")])]
     [row] = json.loads(write(tmp_path / "out.json", output.choose_layout("json"), rows))
-    assert row == {"photo": "a.jpg", "caption": "a dog", "confidence": None, "log_prob": -1.0, "error": None}
+    assert row["words"] == "a dog" and row["confidence"] is None
 
 
 def test_json_without_rows_is_an_empty_array(tmp_path):
@@ -143,11 +162,15 @@ def test_csv_begins_with_the_mark_that_excel_needs_and_has_a_row_for_every_photo
     written = write(tmp_path / "out.csv", output.choose_layout("csv", 3), ROWS)
     assert written.startswith(b"\xef\xbb\xbfphoto,caption,")
     header, *rows = csv.reader(io.StringIO(written.decode("utf-8-sig"), newline=""))
-    assert header == ["photo", "caption", "confidence", "alternative_1", "alternative_2", "alternative_3", "error"]
-    assert rows.pop(2) == ["broken.jpg", "", "", "", "", "", "broken.jpg is empty."]
+    alternatives = ["alternative_1", "alternative_2", "alternative_3"]
+    assert header == ["photo", "caption", "words", "confidence", *alternatives, "error"]
+    assert rows.pop(2) == ["broken.jpg", "", "", "", "", "", "", "broken.jpg is empty."]
     # As they are, but for what is no Unicode and for what is a formula.
     names = [*NAMES[:4], "\\udcff.jpg", "'=1+1.jpg", NAMES[6]]
-    assert rows == [[name, f"a dog {number}", "sure", "one dog", "dogs", "", ""] for number, name in enumerate(names)]
+    assert rows == [
+        [name, f"A dog {number}.", f"a dog {number}", "sure", "One dog.", "Dogs.", "", ""]
+        for number, name in enumerate(names)
+    ]
 
 
 @pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "'=", "''@"])
@@ -155,8 +178,9 @@ def test_no_cell_of_csv_is_a_formula_and_each_is_read_back(sign):
     row = Row(f"{sign}cmd", [SimpleNamespace(text=f"{sign}1", confidence=sign, log_prob=0.0)], sign)
     content = output.write_bytes([row], output.choose_layout("csv")).decode("utf-8-sig")
     _, cells = csv.reader(io.StringIO(content, newline=""))
-    assert all(cell == f"'{text}" for cell, text in zip(cells, (row.name, f"{sign}1", sign, sign), strict=True))
-    assert [output.read_cell(cell) for cell in cells] == [f"{sign}cmd", f"{sign}1", sign, sign]
+    texts = [row.name, f"{sign}1.", f"{sign}1", sign, sign]
+    assert cells == [f"'{text}" for text in texts]
+    assert [output.read_cell(cell) for cell in cells] == texts
 
 
 @pytest.mark.parametrize("text", ["", "a dog", "'t Hooft.jpg", "''", "a=b", " =1"])
@@ -169,7 +193,7 @@ def test_rows_are_in_the_file_before_it_is_closed(tmp_path):
     with output.open_writer(tmp_path / "out.csv", output.choose_layout("csv")) as writer:
         writer.write(ROWS[:1])
         content = (tmp_path / "out.csv").read_text(encoding="utf-8-sig")
-        assert content.splitlines() == ["photo,caption,confidence,error", "b.jpg,a dog 0,sure,"]
+        assert content.splitlines() == ["photo,caption,words,confidence,error", "b.jpg,A dog 0.,a dog 0,sure,"]
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "jsonl", "text"])

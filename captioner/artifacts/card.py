@@ -1,6 +1,7 @@
 """The model card of a captioner: what it is, what it scored, what it cannot do, and its terms."""
 
 from captioner import config, files
+from captioner.artifacts import confidence
 from captioner.encoders import specs
 from captioner.encoders.encoder import Encoder
 from captioner.inference import Captioner
@@ -24,8 +25,14 @@ def write_card(captioner: Captioner, name: str, metrics: dict) -> str:
         )
         if key in metrics
     )
+    subject = confidence.subject_of(metrics)
     return _CARD.format(
         name=name,
+        subject=subject,
+        one="photo" if subject == "photos" else "drawing of this project",
+        sureness=_describe_confidence(metrics),
+        limits=_LIMITS[subject],
+        terms=_TERMS[subject],
         encoder=_describe_encoder(captioner.encoder),
         data=metrics.get("data", "its data set"),
         training=_describe_training(metrics.get("refinement") or [], bool(captioner.encoder.changed_layers)),
@@ -36,6 +43,17 @@ def write_card(captioner: Captioner, name: str, metrics: dict) -> str:
         photos=metrics.get("num_photos", "?"),
         rows=rows,
     )
+
+
+def _describe_confidence(metrics: dict) -> str:
+    """Returns a line for each word that says how sure the captioner is, with what the word is worth."""
+    said = confidence.explain_confidence(metrics)
+    if not said:
+        return "It was never measured when it is right, so it says nothing of how sure it is."
+    lines = "\n".join(f"- **{word}**: {sentence[0].lower()}{sentence[1:]}" for word, sentence in said.items())
+    mark = metrics["calibration"].get("right_from_cider_d")
+    right = "" if mark is None else _RIGHT.format(mark=mark, subject=confidence.subject_of(metrics))
+    return f"{lines}{right}"
 
 
 def _describe_training(refinement: list[dict], is_tuned: bool) -> str:
@@ -69,27 +87,50 @@ def _describe_encoder(encoder: Encoder) -> str:
 
 _CARD = """# Captioner `{name}`
 
-Describes a photo in one English sentence.
+Describes a {one} in one English sentence.
 
 - {encoder}
 - Decoder: an LSTM with additive attention, {parameters:.1f} million parameters, {words} words. Search: {beams} beams.
 - Training: on the train split of {data}, {training}.
   Freely written validation captions decided by their CIDEr-D which weights were kept.
 
-| score on {split} ({photos} photos) | percent |
+| score on {split} ({photos} {subject}) | percent |
 |---|---|
 {rows}
 
 All that was measured is in `metrics.json`.
 
+## How sure it is
+{sureness}
+
 ## Limits
+{limits}
+
+## Terms
+{terms}
+"""
+
+_RIGHT = """
+
+A caption counts as right from a CIDEr-D of {mark:.0f} on, measured against what people wrote of the {subject}: from
+there on experts call a caption right more often than not."""
+
+_LIMITS = {
+    "photos": """\
 - It knows what its training photos show. Flickr8k is mostly dogs, children, sport and outdoor scenes; of anything else
   it guesses, and the guess reads as fluently as the truth.
 - It describes people by stereotype: it guesses gender and age from clothes, hair and activity.
 - Counts, colours and small things are often wrong. It reads no text and knows no names.
-- Do not use it where a wrong description can do harm. For alt text, read what it says before it is published.
+- Do not use it where a wrong description can do harm. For alt text, read what it says before it is published.""",
+    "drawings": """\
+- It knows nothing but the drawings of this project: one to three coloured things such as stars, boats and trees, and
+  where they are. Of a photo, too, it says that it shows those.
+- Its scores were measured on drawings and say nothing about photos.""",
+}
 
-## Terms
+_TERMS = {
+    "photos": """\
 Flickr8k (Hodosh, Young and Hockenmaier, JAIR 47, 2013) is for non-commercial research and education; a captioner
-trained on it is best held to the same.
-"""
+trained on it is best held to the same.""",
+    "drawings": "The drawings and their captions are made by this project, under its licence.",
+}

@@ -120,7 +120,9 @@ def _pairs(content: object, path: Path) -> Iterator[tuple[object, object]]:
     rows = content.items() if isinstance(content, dict) else content if isinstance(content, list) else [content]
     for row in rows:
         if isinstance(row, dict):
-            row = tuple(next((row[key] for key in keys if key in row), None) for keys in (_ID_KEYS, _CAPTION_KEYS))
+            # What `caption` wrote has the words of its captions beside the sentences.
+            caption_keys = ("words",) if row.keys() >= {"photo", "caption", "words"} else _CAPTION_KEYS
+            row = tuple(next((row[key] for key in keys if key in row), None) for keys in (_ID_KEYS, caption_keys))
         if not isinstance(row, tuple) or None in row:
             raise ValueError(f"{path}: {_EXPECTED}. Received: {json.dumps(row)[:80]}")
         name, caption = row

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 
+from captioner import output
 from captioner.command_line import commands as command_line
 
 
@@ -11,9 +12,9 @@ def run(*arguments):
 
 
 def captions_of(captioner, *paths, num_beams=2):
-    """What the captioner says of each file, without the command line."""
+    """What the captioner says of each file, in sentences, without the command line."""
     search = dataclasses.replace(captioner.settings, num_beams=num_beams)
-    return [[caption.text for caption in captioner.caption(path, search)] for path in paths]
+    return [[output.as_sentence(caption.text) for caption in captioner.caption(path, search)] for path in paths]
 
 
 def check_sentence(capsys, message):

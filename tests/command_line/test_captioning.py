@@ -17,6 +17,8 @@ from captioner import config, files
 from captioner.command_line import captioning, steps
 from captioner.data import photo_files
 
+COLUMNS = ["photo", "caption", "words", "confidence", "log_prob", "alternatives", "error"]
+
 
 def test_captions_are_printed_beside_the_photos_those_of_a_folder_by_name(loaded, album, capsys):
     assert run("caption", album, "--captioner", "x") == 0
@@ -38,7 +40,7 @@ def test_json_holds_photo_caption_and_its_probability(loaded, album, capsys):
     assert run("caption", album, "--captioner", "x", "--format", "json", "--alternatives", 1) == 0
     content = json.loads(capsys.readouterr().out)
     assert [row["photo"] for row in content] == [str(f) for f in photo_files.list_photos([album]).photos]
-    assert all(list(row) == ["photo", "caption", "confidence", "log_prob", "alternatives", "error"] for row in content)
+    assert all(list(row) == COLUMNS for row in content)
     found = captions_of(loaded, *photo_files.list_photos([album]).photos)
     assert [[row["caption"], *row["alternatives"]] for row in content] == found
     assert all(row["log_prob"] < 0 for row in content)
@@ -47,7 +49,7 @@ def test_json_holds_photo_caption_and_its_probability(loaded, album, capsys):
 def test_json_without_alternatives_has_no_such_key(loaded, album, capsys):
     assert run("caption", album / "b.jpg", "--captioner", "x", "--format", "json", "--num-beams", 1) == 0
     [row] = json.loads(capsys.readouterr().out)
-    assert list(row) == ["photo", "caption", "confidence", "log_prob", "error"]
+    assert list(row) == [name for name in COLUMNS if name != "alternatives"]
     assert row["caption"] == captions_of(loaded, album / "b.jpg", num_beams=1)[0][0]
 
 
@@ -67,8 +69,8 @@ def test_csv_with_commas_quotes_and_umlauts_in_names_reads_back(loaded, album, t
 def test_csv_has_a_cell_for_every_alternative_even_where_there_are_fewer(loaded, album, capsys):
     assert run("caption", album / "b.jpg", "--captioner", "x", "--format", "csv", "--alternatives", 40) == 0
     header, row = csv.reader(capsys.readouterr().out.splitlines())
-    assert len(header) == len(row) == 44
-    assert header[1:4] == ["caption", "confidence", "alternative_1"]
+    assert len(header) == len(row) == 45
+    assert header[1:5] == ["caption", "words", "confidence", "alternative_1"]
 
 
 @pytest.mark.parametrize("form", ["text", "json", "csv"])
@@ -232,8 +234,8 @@ def test_a_photo_that_was_mended_is_added_by_resume(loaded, album, tmp_path):
 @pytest.mark.usefixtures("nothing_is_loaded")
 def test_a_file_that_holds_all_photos_is_left_as_it_is(album, tmp_path, capsys):
     output = tmp_path / "captions.csv"
-    rows = "".join(f"{path},a dog,,\n" for path in photo_files.list_photos([album]).photos)
-    output.write_text("photo,caption,confidence,error\n" + rows)
+    rows = "".join(f"{path},A dog.,a dog,,\n" for path in photo_files.list_photos([album]).photos)
+    output.write_text("photo,caption,words,confidence,error\n" + rows)
     content = output.read_bytes()
     assert run("caption", album, "--captioner", "x", "--format", "csv", "--output", output, "--resume") == 0
     check_sentence(capsys, f"3 of 3 photos are in {output} already.")
@@ -245,9 +247,8 @@ def test_a_file_with_other_columns_is_not_gone_on_with(album, tmp_path, capsys):
     (tmp_path / "captions.csv").write_text("photo,caption,alternative_1\r\n")
     arguments = ("--captioner", "x", "--format", "csv", "--output", tmp_path / "captions.csv", "--resume")
     assert run("caption", album, *arguments) == 1
-    check_sentence(
-        capsys, "error: .*captions.csv cannot be resumed: .* Expected: rows of photo, caption, confidence, error."
-    )
+    columns = "photo, caption, words, confidence, error"
+    check_sentence(capsys, f"error: .*captions.csv cannot be resumed: .* Expected: rows of {columns}.")
 
 
 @pytest.mark.parametrize("form", ["text", "json", "jsonl", "csv"])

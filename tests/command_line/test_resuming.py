@@ -24,8 +24,10 @@ def make_captions(*texts):
 
 
 ROWS = [Row(name, make_captions(f"a dog {number}", "one dog", "dogs")) for number, name in enumerate(NAMES)]
-HEADER = b"photo,caption,confidence,error\r\n"
-JSON_ROW = b'{"photo": "b.jpg", "caption": "a dog", "confidence": null, "log_prob": -1, "error": null}\n'
+HEADER = b"photo,caption,words,confidence,error\r\n"
+JSON_ROW = (
+    b'{"photo": "b.jpg", "caption": "A dog.", "words": "a dog", "confidence": null, "log_prob": -1, "error": null}\n'
+)
 
 
 def write(path, layout, rows, **options):
@@ -84,8 +86,8 @@ def test_a_file_that_is_missing_is_begun(tmp_path):
 @pytest.mark.parametrize(
     "text",
     [
-        "photo,caption,confidence,error\nb.jpg,a dog,sure,\n",
-        '\ufeff"photo","caption","confidence","error"\r\n"b.jpg","a dog","",""\r\n\r\n',
+        "photo,caption,words,confidence,error\nb.jpg,A dog.,a dog,sure,\n",
+        '\ufeff"photo","caption","words","confidence","error"\r\n"b.jpg","A dog.","a dog","",""\r\n\r\n',
     ],
 )
 def test_csv_that_a_spreadsheet_saved_again_is_gone_on_with(tmp_path, text):
@@ -97,13 +99,14 @@ def test_csv_that_a_spreadsheet_saved_again_is_gone_on_with(tmp_path, text):
 @pytest.mark.parametrize(
     ("form", "alternatives", "content", "received"),
     [
-        ("csv", 1, HEADER + b"b.jpg,a dog,sure,\r\n", "'photo,caption"),
+        ("csv", 1, HEADER + b"b.jpg,A dog.,a dog,sure,\r\n", "'photo,caption"),
+        ("csv", 0, b"photo,caption,confidence,error\r\nb.jpg,a dog,sure,\r\n", "'photo,caption,confidence"),
         ("csv", 0, b"name,text,x,y\r\nb.jpg,a dog,,\r\n", "'name,text"),
         ("csv", 0, b"b.jpg,a dog,,\r\n", "'b.jpg,a dog"),
-        ("csv", 0, b"photo;caption;confidence;error\r\nb.jpg;a dog;;\r\n", "'photo;caption"),
-        ("csv", 0, HEADER + b"b.jpg,a dog,7,8,9\r\n", "'b.jpg,a dog,7"),
-        ("csv", 0, HEADER + b"H\xfcndin.jpg,a dog,,\r\n", ".*codec can't decode"),
-        ("csv", 0, HEADER + b"a\rb.jpg,a dog,,\r\n", ".*new-line character"),
+        ("csv", 0, b"photo;caption;words;confidence;error\r\nb.jpg;A dog.;a dog;;\r\n", "'photo;caption"),
+        ("csv", 0, HEADER + b"b.jpg,A dog.,a dog,7,8,9\r\n", "'b.jpg,A dog.,a dog,7"),
+        ("csv", 0, HEADER + b"H\xfcndin.jpg,A dog.,a dog,,\r\n", ".*codec can't decode"),
+        ("csv", 0, HEADER + b"a\rb.jpg,A dog.,a dog,,\r\n", ".*new-line character"),
         ("csv", 0, b"my notes", "'my notes'"),
         ("csv", 0, b'{"photo": "b.jpg", "caption": "a dog"}\n', "'{"),
         ("jsonl", 0, HEADER, "'photo,caption"),
@@ -125,7 +128,7 @@ def test_a_file_of_another_layout_is_refused_in_one_sentence(tmp_path, form, alt
 
 
 def test_a_quote_that_is_never_closed_does_not_cost_the_rows_behind_it(tmp_path):
-    rows = b"".join(b"%d.jpg,a dog,,\r\n" % number for number in range(5000))
-    (tmp_path / "out").write_bytes(HEADER + b'"b.jpg,a dog,,\r\n' + rows)
+    rows = b"".join(b"%d.jpg,A dog.,a dog,,\r\n" % number for number in range(5000))
+    (tmp_path / "out").write_bytes(HEADER + b'"b.jpg,A dog.,a dog,,\r\n' + rows)
     with pytest.raises(ValueError, match="out cannot be resumed"):
         resuming.resume_file(tmp_path / "out", output.choose_layout("csv"))

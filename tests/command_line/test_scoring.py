@@ -111,6 +111,8 @@ def write_own(form, alternatives=0):
         "\n".join(json.dumps({"image": i, "caption": text}) for i, text in PAIRS),
         "image,caption\n" + "".join(f'{i},"{text}"\n' for i, text in PAIRS),
         "Image_ID\tCaption\r\n" + "".join(f"{i}\t{text}\r\n" for i, text in PAIRS),
+        # What this command wrote before it wrote sentences.
+        "photo,caption,confidence,error\n" + "".join(f'{i},"{text}",sure,\n' for i, text in PAIRS),
         *(write_own(form, more) for form in ("csv", "json", "jsonl") for more in (0, 2)),
     ],
 )
