@@ -173,6 +173,13 @@ class Captioner:
         self.settings = settings or config.DecodingConfig()
         self.calibration = calibration
         self._step = DecoderStep(decoder)
+        self._search = beam_search.BeamSearch(
+            self._step.step,
+            start_id=vocabulary.start_id,
+            end_id=vocabulary.end_id,
+            forbidden_ids=(vocabulary.pad_id, vocabulary.start_id, vocabulary.unknown_id),
+            content_ids=vocabulary.content_ids,
+        )
 
     @property
     def has_regions(self) -> bool:
@@ -250,17 +257,7 @@ class Captioner:
             For each photo its captions, best first, at most `search.num_beams`.
         """
         search = search or self.settings
-        vocabulary = self.vocabulary
-        found = beam_search.search_beams(
-            self._step.step,
-            self._step.start(pooled, regions, search.num_beams),
-            len(pooled),
-            search,
-            start_id=vocabulary.start_id,
-            end_id=vocabulary.end_id,
-            forbidden_ids=(vocabulary.pad_id, vocabulary.start_id, vocabulary.unknown_id),
-            content_ids=vocabulary.content_ids,
-        )
+        found = self._search.search(self._step.start(pooled, regions, search.num_beams), search)
         return [[self._caption(hypothesis) for hypothesis in hypotheses] for hypotheses in found]
 
     def caption_store(

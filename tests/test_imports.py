@@ -96,7 +96,7 @@ def test_distillation_needs_keras_alone_so_that_any_backend_will_do():
     "name",
     [
         *("captioner", "captioner.artifacts.catalogue", "captioner.data.photos", "captioner.data.sources"),
-        *("captioner.decoder.beam_search", "captioner.output", "captioner.page.markup", "captioner.page.uploads"),
+        *("captioner.output", "captioner.page.markup", "captioner.page.uploads"),
         *("captioner.scoring.metrics", "captioner.command_line.commands", "captioner.command_line.bulk"),
     ],
 )

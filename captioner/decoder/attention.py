@@ -39,22 +39,17 @@ class AdditiveAttention(keras.layers.Layer):
         """Attends to the memory.
 
         Args:
-            query: `(B, U)`, or `(B, T, U)` for all steps at once.
+            query: `(B, T, U)`, `T` of them for each memory.
             memory: `(B, S, M)`.
             keys: `(B, S, A)`, from `project_keys`.
 
         Returns:
-            The context `(B, M)` or `(B, T, M)`, and attention scores `(B, S)` or `(B, T, S)` that sum to 1 over `S`.
+            The context `(B, T, M)`, and attention scores `(B, T, S)` that sum to 1 over `S`.
         """
-        query = ops.expand_dims(self.query_projection(query), -2)  # (B, 1, A) or (B, T, 1, A)
-        if len(query.shape) == 4:
-            keys = ops.expand_dims(keys, 1)  # (B, 1, S, A)
-        energies = ops.squeeze(self.scorer(ops.tanh(query + keys)), -1)  # (B, S) or (B, T, S)
+        query = ops.expand_dims(self.query_projection(query), 2)  # (B, T, 1, A)
+        energies = ops.squeeze(self.scorer(ops.tanh(query + ops.expand_dims(keys, 1))), -1)  # (B, T, S)
         attention_scores = ops.softmax(energies, axis=-1)
-        if len(query.shape) == 4:
-            return ops.matmul(attention_scores, memory), attention_scores
-        context = ops.squeeze(ops.matmul(ops.expand_dims(attention_scores, 1), memory), 1)  # (B, M)
-        return context, attention_scores
+        return ops.matmul(attention_scores, memory), attention_scores
 
     def get_config(self):
         return super().get_config() | {"units": self.units}

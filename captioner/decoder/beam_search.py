@@ -1,10 +1,12 @@
-"""Batched beam search. It knows no network, only a start and a step, and no TensorFlow.
+"""Batched beam search in one compiled call. It knows no network, only a step.
 
-All photos of a batch are searched together: `B` photos with `K` beams are `N = B * K` rows, those of one photo next to
-each other. Each step scores every continuation of every row. Of the `K` best per photo, those that end with the end
-marker are finished; the best others live on. A photo is done when `K` hypotheses are finished or the length is
-reached; unfinished hypotheses rank behind finished ones and fill up where there are too few. With one beam this is
-greedy search.
+All photos of a batch are searched together, `K` beams for each. Each step scores every continuation of every beam. Of
+the `K` best per photo, those that end with the end marker are finished; the best others live on. A photo is done when
+`K` hypotheses are finished or the length is reached; unfinished hypotheses rank behind finished ones and fill up where
+there are too few. With one beam this is greedy search.
+
+The loop over words is TensorFlow's, and Python reads what was found once, at its end. Photos that are done leave the
+batch, so that the longest captions do not cost every photo their steps.
 
 No phrase is said twice: a word that would repeat one of `no_repeat` words, here or with other words between, is not
 taken (Paulus et al. 2017, https://arxiv.org/abs/1705.04304). Without that, what ranks long captions high fills them up
@@ -13,25 +15,40 @@ with "in the air in the air".
 Hypotheses are ranked by `log_prob / length ** length_penalty` (Wu et al. 2016 discuss such normalisation,
 https://arxiv.org/abs/1609.08144), the end marker counted in the length: a bare sum favours short captions.
 
-Legend: `B` photos, `K` beams, `N` rows, `V` vocabulary, `S` what attention ranges over, `T` steps.
+Legend: `B` photos, `K` beams, `V` vocabulary, `S` what attention ranges over, `T` steps, `L` greatest length.
 """
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import tensorflow as tf
 
 from captioner import config
 
+# The photos that are done leave the batch when they are so large a part of it; each time the others are copied.
+_DONE_SHARE = 0.25
+_NOTHING = np.float64(-np.inf)
+
 
 class StepFunction(Protocol):
-    """One decoding step for all rows; `captioner.decoder.network.DecoderStep.step` is one."""
+    """One decoding step of all beams that TensorFlow can trace; `captioner.decoder.network.DecoderStep.step` is one.
 
-    def __call__(
-        self, token_ids: np.ndarray, parent_rows: np.ndarray, state: Any
-    ) -> tuple[np.ndarray, np.ndarray, Any]:
-        """Maps last words and the rows they continue `(N,)` to log-probs `(N, V)`, attention `(N, S)`, state."""
+    A step of several decoders holds all their states in its own and returns the logarithm of their mean probability.
+    """
+
+    def __call__(self, token_ids: tf.Tensor, parents: tf.Tensor, state: Any) -> tuple[tf.Tensor, tf.Tensor, Any]:
+        """Reads one word in each beam.
+
+        Args:
+            token_ids: Last words, int32 `(B, K)`.
+            parents: Which beam of the same photo each of them continues, int32 `(B, K)`.
+            state: Tensors, nested in any way, with photos as their first axis. Their other axes keep their sizes.
+
+        Returns:
+            Log-probs `(B, K, V)` and attention scores `(B, K, S)`, float32, and the new state.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,148 +72,234 @@ class Hypothesis:
     attention_scores: np.ndarray
 
 
-def search_beams(
-    step: StepFunction,
-    state: Any,
-    num_photos: int,
-    search: config.DecodingConfig,
-    *,
-    start_id: int,
-    end_id: int,
-    forbidden_ids: Sequence[int] = (),
-    content_ids: Sequence[int] = (),
-) -> list[list[Hypothesis]]:
-    """Searches the likeliest captions of a batch of photos.
+class BeamSearch:
+    """Beam search with one step function, compiled once for all ways to search and sizes of a batch.
 
     Args:
         step: Scores the next words.
-        state: What the first call of `step` gets, of `num_photos * search.num_beams` rows.
-        num_photos: `B`.
-        search: How to search; its `num_beams` is `K`.
         start_id: What every caption begins with.
         end_id: What ends a caption.
         forbidden_ids: Words that may never be written, for example pad, start and unknown.
-        content_ids: Words that no caption says twice where `search.say_once` is set.
+        content_ids: Words that no caption says twice where `DecodingConfig.say_once` is set.
+    """
+
+    def __init__(
+        self,
+        step: StepFunction,
+        *,
+        start_id: int,
+        end_id: int,
+        forbidden_ids: Sequence[int] = (),
+        content_ids: Sequence[int] = (),
+    ):
+        self._step, self._start_id, self._end_id = step, start_id, end_id
+        self._forbidden_ids, self._content_ids = list(forbidden_ids), list(content_ids)
+        self._compiled = tf.function(self._traced_search, autograph=False, reduce_retracing=True)
+
+    def search(self, state: Any, search: config.DecodingConfig) -> list[list[Hypothesis]]:
+        """Searches the likeliest captions of a batch of photos.
+
+        Args:
+            state: What the first call of the step gets, at least one photo.
+            search: How to search; its `num_beams` is `K`.
+
+        Returns:
+            For each photo its hypotheses, best first, at most `K` and at least one.
+        """
+        # 0 stands for no rule: no phrase is longer than a caption.
+        no_repeat = search.no_repeat or search.max_length + 1
+        numbers = (search.num_beams, search.max_length, no_repeat)
+        found = self._compiled(state, *map(tf.constant, numbers), tf.constant(search.say_once))
+        return _Found(*(tensor.numpy() for tensor in found)).rank(search)
+
+    def _traced_search(self, state, num_beams, max_length, no_repeat, say_once):
+        """Returns what `_Found` holds."""
+        num_photos = tf.shape(tf.nest.flatten(state)[0])[0]
+        beams = _start_beams(state, num_photos, num_beams, max_length, self._start_id)
+        history = [tf.TensorArray(kind, 0, dynamic_size=True) for kind in (tf.int32, tf.float32, tf.float32)]
+
+        def extend(length, beams, history):
+            log_probs, attention_scores, state = self._step(beams.last, beams.parents, beams.state)
+            state = tf.nest.map_structure(lambda new, old: tf.ensure_shape(new, old.shape), state, beams.state)
+            log_probs = self._forbid(log_probs, length, beams, no_repeat, say_once)
+            extended, choices, numbers = _extend(beams._replace(state=state), length, log_probs, self._end_id)
+            parts = []
+            for part in (choices, numbers, attention_scores):
+                # Photos that have left the batch keep their places here.
+                shape = tf.concat([[num_photos], tf.shape(part)[1:]], 0)
+                parts.append(tf.scatter_nd(beams.photos[:, None], part, shape))
+            history = [array.write(length, part) for array, part in zip(history, parts, strict=True)]
+            return length + 1, _drop_done(extended), history
+
+        _, beams, history = tf.while_loop(
+            lambda length, beams, _: (length < max_length) & (tf.size(beams.photos) > 0),
+            extend,
+            (0, beams, history),
+            (tf.TensorShape([]), tf.nest.map_structure(_any_photos, beams), [tf.TensorShape(None)] * len(history)),
+        )
+        return *(array.stack() for array in history), beams.photos, tf.math.is_finite(beams.totals)
+
+    def _forbid(self, log_probs, length, beams: "_Beams", no_repeat, say_once):
+        """Takes away the words that a beam may not write: in every caption, and after those that it holds."""
+        size = log_probs.shape[-1]
+        never, first = np.zeros((2, size), np.float32)
+        never[self._forbidden_ids] = first[[*self._forbidden_ids, self._end_id]] = -np.inf
+        # A caption has at least one word.
+        log_probs += tf.where(length == 0, first, never)
+        is_content = tf.constant(np.isin(np.arange(size), self._content_ids))
+        again = (beams.repeated >= no_repeat - 1) | (say_once & tf.gather(is_content, beams.tokens))
+        places = tf.where(again & (tf.range(tf.shape(again)[2]) < length))  # (words, 3)
+        words = tf.cast(tf.gather_nd(beams.tokens, places), places.dtype)
+        places = tf.concat([places[:, :2], words[:, None]], axis=1)
+        return tf.tensor_scatter_nd_update(log_probs, places, tf.fill(tf.shape(words), -np.inf))
+
+
+class _Beams(NamedTuple):
+    """The live hypotheses of the photos that are not done.
+
+    Attributes:
+        photos: Which photos of the batch these are, int32 `(B,)`.
+        num_finished: How many of their hypotheses are finished, int32 `(B,)`.
+        totals: Log-probability of each beam so far, float64 `(B, K)`; minus infinity where there is none.
+        last: Its last word, int32 `(B, K)`.
+        parents: The beam before the last word that it continues, int32 `(B, K)`.
+        tokens: Its words without the start, then zeros, int32 `(B, K, L)`.
+        repeated: How many words before each of them are also its last words, in their order, int32 `(B, K, L)`.
+        state: The step's.
+    """
+
+    photos: tf.Tensor
+    num_finished: tf.Tensor
+    totals: tf.Tensor
+    last: tf.Tensor
+    parents: tf.Tensor
+    tokens: tf.Tensor
+    repeated: tf.Tensor
+    state: Any
+
+
+def _start_beams(state, num_photos, num_beams, max_length, start_id: int) -> _Beams:
+    shape = tf.stack([num_photos, num_beams])
+    nothing = tf.zeros(tf.concat([shape, [max_length]], 0), tf.int32)
+    beams = tf.range(num_beams) + tf.zeros(shape, tf.int32)
+    return _Beams(
+        photos=tf.range(num_photos),
+        num_finished=tf.zeros(num_photos, tf.int32),
+        # Beams start equal, so all but the first are switched off, else they would stay copies of each other.
+        totals=tf.where(beams == 0, np.float64(0), _NOTHING),
+        last=tf.fill(shape, start_id),
+        parents=beams,
+        tokens=nothing,
+        repeated=nothing,
+        state=state,
+    )
+
+
+def _any_photos(part: tf.Tensor) -> tf.TensorShape:
+    return tf.TensorShape([None, *part.shape[1:]])
+
+
+def _extend(beams: _Beams, length, log_probs, end_id: int) -> tuple[_Beams, tf.Tensor, tf.Tensor]:
+    """Adds one word to all hypotheses.
 
     Returns:
-        For each photo its hypotheses, best first, at most `K` and at least one.
+        The beams; the choices, int32 `(B, K, 3)`: of each new beam its parent and its word, of each old one whether it
+        ended; the numbers, float32 `(B, K, 2)`: the log-probability of that word, and of the end.
     """
-    beams = _Beams(num_photos, search.num_beams, search.length_penalty, end_id, start_id)
-    parents = np.arange(num_photos * search.num_beams, dtype=np.int32)
-    for _ in range(search.max_length):
-        log_probs, attention_scores, state = step(beams.last_tokens(), parents, state)
-        log_probs = np.array(log_probs, dtype=np.float32)
-        log_probs[:, list(forbidden_ids)] = -np.inf
-        if beams.length == 0:
-            # A caption has at least one word.
-            log_probs[:, end_id] = -np.inf
-        if search.no_repeat:
-            beams.forbid_repeats(log_probs, search.no_repeat)
-        if search.say_once:
-            beams.forbid_said(log_probs, content_ids)
-        parents = beams.extend(log_probs, np.asarray(attention_scores))
-        if beams.done():
-            break
-    return beams.close()
+    num_beams = tf.shape(log_probs)[1]
+    # At most K candidates can end, one for each beam, so 2K hold K that live on, and no beam has more among them.
+    each = tf.minimum(2 * num_beams, log_probs.shape[-1])
+    best, best_words = tf.math.top_k(log_probs, each)  # (B, K, each)
+    joined = tf.stack([tf.shape(log_probs)[0], num_beams * each])
+    best_words = tf.reshape(best_words, joined)
+    totals = tf.reshape(beams.totals[:, :, None] + tf.cast(best, tf.float64), joined)
+    totals, order = tf.math.top_k(totals, 2 * num_beams)  # (B, 2K)
+    parents, words = order // each, tf.gather(best_words, order, batch_dims=1)
+    is_end = words == end_id
+    ending = tf.cast(is_end & tf.math.is_finite(totals) & (tf.range(2 * num_beams) < num_beams), tf.int32)
+    # No photo keeps more finished hypotheses than beams, and the likeliest come first.
+    ending *= tf.cast(beams.num_finished[:, None] + tf.cumsum(ending, axis=1) <= num_beams, tf.int32)
+    ended = tf.reduce_sum(ending[:, :, None] * tf.one_hot(parents, num_beams, dtype=tf.int32), axis=1)  # (B, K)
+    totals, kept = tf.math.top_k(tf.where(is_end, _NOTHING, totals), num_beams)
+    parents, words = (tf.gather(part, kept, batch_dims=1) for part in (parents, words))
+    word_log_probs = tf.gather(tf.reshape(best, joined), tf.gather(order, kept, batch_dims=1), batch_dims=1)
+    tokens, repeated = (tf.gather(part, parents, batch_dims=1) for part in (beams.tokens, beams.repeated))
+    repeated = tf.where(tokens == words[:, :, None], repeated + 1, 0)
+    extended = _Beams(
+        photos=beams.photos,
+        num_finished=beams.num_finished + tf.reduce_sum(ending, axis=1),
+        totals=totals,
+        last=words,
+        parents=parents,
+        tokens=tf.where(tf.range(tf.shape(tokens)[2]) == length, words[:, :, None], tokens),
+        # Moved by one: they are of the words before each word.
+        repeated=tf.pad(repeated[:, :, :-1], [[0, 0], [0, 0], [1, 0]]),
+        state=beams.state,
+    )
+    numbers = tf.stack([word_log_probs, log_probs[:, :, end_id]], axis=2)
+    return extended, tf.stack([parents, words, ended], axis=2), numbers
 
 
-class _Beams:
-    """Live and finished hypotheses of all photos."""
+def _drop_done(beams: _Beams) -> _Beams:
+    """Takes the photos that are done out of the batch if they are many."""
+    num_photos, num_beams = tf.unstack(tf.shape(beams.totals))
+    going = (beams.num_finished < num_beams) & tf.reduce_any(tf.math.is_finite(beams.totals), axis=1)
+    going = tf.where(going)[:, 0]
+    return tf.cond(
+        tf.size(going) <= tf.cast((1 - _DONE_SHARE) * tf.cast(num_photos, tf.float32), tf.int32),
+        lambda: tf.nest.map_structure(lambda part: tf.gather(part, going), beams),
+        lambda: beams,
+    )
 
-    def __init__(self, num_photos: int, num_beams: int, length_penalty: float, end_id: int, start_id: int):
-        self.num_photos, self.num_beams = num_photos, num_beams
-        self.length_penalty, self.end_id = length_penalty, end_id
-        self.length = 0
-        rows = num_photos * num_beams
-        # Beams start equal, so all but the first are switched off, else they would stay copies of each other.
-        self.log_probs = np.where(np.arange(rows) % num_beams == 0, 0.0, -np.inf)  # (N,)
-        self.tokens = np.full((rows, 1), start_id, dtype=np.int32)  # (N, 1 + length)
-        self.token_log_probs = np.zeros((rows, 0), np.float32)  # (N, length)
-        self.attention_scores: list[np.ndarray] = []  # of each step, (N, S), rows in today's order
-        self.finished: list[list[Hypothesis]] = [[] for _ in range(num_photos)]
 
-    def last_tokens(self) -> np.ndarray:
-        """Returns the last word of each row, int32 `(N,)`."""
-        return self.tokens[:, -1]
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """What was chosen in each step, from which hypotheses are read back.
 
-    def forbid_repeats(self, log_probs: np.ndarray, size: int) -> None:
-        """Takes away, in place, the words that would end a phrase of `size` words which its row holds already."""
-        words = self.tokens[:, 1:]  # (N, length)
-        last = words[:, self.length - size + 1 :]
-        for start in range(self.length - size + 1):
-            rows = np.flatnonzero((words[:, start : start + size - 1] == last).all(axis=1))
-            log_probs[rows, words[rows, start + size - 1]] = -np.inf
+    Attributes:
+        choices, numbers: As `_extend` returns them, `(T, B, K, 3)` and `(T, B, K, 2)`.
+        attention_scores: Of the old beams, `(T, B, K, S)`.
+        photos: Those that were in the batch at the end, `(R,)`.
+        are_live: Which of their beams hold a hypothesis, bool `(R, K)`.
+    """
 
-    def forbid_said(self, log_probs: np.ndarray, token_ids: Sequence[int]) -> None:
-        """Takes away, in place, those of `token_ids` that its row holds already."""
-        rows, places = np.nonzero(np.isin(self.tokens[:, 1:], token_ids))
-        log_probs[rows, self.tokens[rows, places + 1]] = -np.inf
+    choices: np.ndarray
+    numbers: np.ndarray
+    attention_scores: np.ndarray
+    photos: np.ndarray
+    are_live: np.ndarray
 
-    def done(self) -> bool:
-        """Whether every photo has as many finished hypotheses as beams, or nothing left to extend."""
-        live = np.isfinite(self.log_probs.reshape(self.num_photos, -1))
-        return all(len(f) >= self.num_beams or not beams.any() for f, beams in zip(self.finished, live, strict=True))
-
-    def extend(self, log_probs: np.ndarray, attention_scores: np.ndarray) -> np.ndarray:
-        """Adds one word to all hypotheses and returns the rows that they continue, int32 `(N,)`."""
-        vocabulary_size = log_probs.shape[1]
-        totals = (self.log_probs[:, None] + log_probs).reshape(self.num_photos, -1)  # (B, K * V)
-        # At most K candidates can end, one for each row, so 2K hold K that live on.
-        order = _largest(totals, min(2 * self.num_beams, totals.shape[1]))  # (B, 2K)
-        best = np.take_along_axis(totals, order, axis=1)
-        rows = order // vocabulary_size + np.arange(self.num_photos)[:, None] * self.num_beams
-        words = order % vocabulary_size
-        ended = words == self.end_id
-        ending = (ended & np.isfinite(best))[:, : self.num_beams]
-        for photo, rank in np.argwhere(ending):
-            if len(self.finished[photo]) < self.num_beams:
-                row = rows[photo, rank]
-                end = (log_probs[row, self.end_id], attention_scores[row])
-                self.finished[photo].append(self._hypothesis(row, end))
-        best = np.where(ended, -np.inf, best)
-        kept = _largest(best, self.num_beams)  # (B, K)
-        parents = np.take_along_axis(rows, kept, axis=1).ravel().astype(np.int32)
-        words = np.take_along_axis(words, kept, axis=1).ravel().astype(np.int32)
-        self.log_probs = np.take_along_axis(best, kept, axis=1).ravel()
-        self.tokens = np.column_stack([self.tokens[parents], words])
-        self.token_log_probs = np.column_stack([self.token_log_probs[parents], log_probs[parents, words]])
-        self.attention_scores = [scores[parents] for scores in [*self.attention_scores, attention_scores]]
-        self.length += 1
-        return parents
-
-    def close(self) -> list[list[Hypothesis]]:
+    def rank(self, search: config.DecodingConfig) -> list[list[Hypothesis]]:
         """Returns the hypotheses of each photo: the finished ones by score, then live ones to fill up."""
+        num_steps, num_photos = self.choices.shape[:2]
+        ends: list[list[tuple[int, int, bool]]] = [[] for _ in range(num_photos)]
+        for step, photo, beam in np.argwhere(self.choices[..., 2]).tolist():
+            ends[photo].append((step, beam, True))
+        for row, beam in np.argwhere(self.are_live).tolist():
+            ends[self.photos[row]].append((num_steps, beam, False))
         ranked = []
-        for photo, finished in enumerate(self.finished):
-            rows = range(photo * self.num_beams, (photo + 1) * self.num_beams)
-            live = [self._hypothesis(row) for row in rows if np.isfinite(self.log_probs[row])]
-            both = [sorted(hypotheses, key=lambda h: h.score, reverse=True) for hypotheses in (finished, live)]
-            ranked.append((both[0] + both[1])[: self.num_beams])
+        for photo, found in enumerate(ends):
+            hypotheses = [self._trace(photo, *end, search.length_penalty) for end in found[: search.num_beams]]
+            ranked.append(sorted(hypotheses, key=lambda h: (h.finished, h.score), reverse=True))
         return ranked
 
-    def _hypothesis(self, row: int, end: tuple[float, np.ndarray] | None = None) -> Hypothesis:
-        """Makes a hypothesis of a row, finished by the end marker's log-probability and attention if given."""
-        token_log_probs, attended = self.token_log_probs[row], [scores[row] for scores in self.attention_scores]
-        log_prob = float(self.log_probs[row])
-        if end:
-            token_log_probs = np.append(token_log_probs, np.float32(end[0]))
-            attended = [*attended, end[1]]
-            log_prob += float(end[0])
+    def _trace(self, photo: int, num_words: int, beam: int, finished: bool, length_penalty: float) -> Hypothesis:
+        """Reads a hypothesis back, which held so many words in this beam."""
+        beams = [beam]  # Where it stood, the last place first.
+        for choices in self.choices[num_words - 1 :: -1, photo] if num_words else ():
+            beams.append(int(choices[beams[-1], 0]))
+        beams.reverse()
+        steps = np.arange(num_words)
+        token_log_probs = self.numbers[steps, photo, beams[1:], 0]
+        if finished:
+            token_log_probs = np.append(token_log_probs, self.numbers[num_words, photo, beam, 1])
+        count = len(token_log_probs)
+        log_prob = float(token_log_probs.sum(dtype=np.float64))
         return Hypothesis(
-            token_ids=tuple(int(token_id) for token_id in self.tokens[row, 1:]),
+            token_ids=tuple(self.choices[steps, photo, beams[1:], 1].tolist()),
             log_prob=log_prob,
-            score=log_prob / len(token_log_probs) ** self.length_penalty,
-            finished=end is not None,
+            score=log_prob / count**length_penalty,
+            finished=finished,
             token_log_probs=token_log_probs,
-            attention_scores=np.array(attended, dtype=np.float32),
+            attention_scores=self.attention_scores[np.arange(count), photo, beams[:count]],
         )
-
-
-def _largest(values: np.ndarray, count: int) -> np.ndarray:
-    """Returns the columns of the `count` largest values of each row, largest first, `(B, count)`."""
-    if count < values.shape[1]:
-        columns = np.argpartition(values, -count, axis=1)[:, -count:]
-    else:
-        columns = np.broadcast_to(np.arange(values.shape[1]), values.shape)
-    order = np.argsort(-np.take_along_axis(values, columns, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(columns, order, axis=1)

@@ -139,11 +139,12 @@ class CaptionDecoder(keras.Model):
         """Reads one word and predicts the next.
 
         Args:
-            token_ids: `(B,)` int, the word before.
-            states, memory, keys: From `start` or the step before.
+            token_ids: `(N,)` int, the words before: one of each photo, or as many of each, in adjacent rows.
+            states: From the step before, `(N, U)` each, or from `start`, its rows repeated.
+            memory, keys: From `start`.
 
         Returns:
-            `(logits, attention_scores, states)`: `(B, V)`, `(B, S)` and the two new states.
+            `(logits, attention_scores, states)`: `(N, V)`, `(N, S)` and the two new states.
         """
         word = self.embedding(token_ids)  # (B, E)
         hidden, context, attention_scores, states = self._recur(word, states, memory, keys)
@@ -187,7 +188,12 @@ class CaptionDecoder(keras.Model):
         return hidden, context, scores, states
 
     def _attend(self, query, memory, keys):
-        context, attention_scores = self.attention(query, memory, keys)
+        # What a photo shows is there once, however many hypotheses look at it.
+        grouped = ops.reshape(query, (ops.shape(memory)[0], -1, query.shape[-1]))
+        context, attention_scores = (
+            ops.reshape(seen, (*ops.shape(query)[:-1], seen.shape[-1]))
+            for seen in self.attention(grouped, memory, keys)
+        )
         return self.context_gate(query) * context, attention_scores
 
     def _unroll(self, words, states, memory, keys):
@@ -238,7 +244,7 @@ def _locate_regions(num_regions: int, region_size: int) -> np.ndarray:
 
 
 class DecoderStep:
-    """A compiled decoder, as `captioner.decoder.beam_search.search_beams` wants it: a start and a step on arrays.
+    """A decoder as `captioner.decoder.beam_search.BeamSearch` wants it: a compiled start, and a step to be compiled.
 
     Args:
         decoder: A trained decoder. It is not changed.
@@ -247,31 +253,33 @@ class DecoderStep:
     def __init__(self, decoder: CaptionDecoder):
         self._decoder = decoder
         self._start = tf.function(self._traced_start, reduce_retracing=True)
-        self._step = tf.function(self._traced_step, reduce_retracing=True)
         self._read = tf.function(self._traced_read, reduce_retracing=True)
 
     def start(self, pooled, regions, num_beams: int):
-        """Returns the state of `B * num_beams` hypotheses, those of one photo in adjacent rows.
+        """Reads the photos.
 
         Args:
             pooled: `(B, P)` float.
             regions: `(B, R, D)` float.
+            num_beams: `K`.
+
+        Returns:
+            The LSTM's hidden and cell state, `(B, K, U)` each, memory `(B, S, M)` and keys `(B, S, A)`.
         """
         return self._start(tf.cast(pooled, "float32"), tf.cast(regions, "float32"), tf.constant(num_beams))
 
-    def step(self, token_ids, parent_rows, state):
-        """Extends hypotheses by one word.
-
-        Args:
-            token_ids: `(N,)` int32, the last word of each hypothesis.
-            parent_rows: `(N,)` int32, the row of the state that each hypothesis continues. Rows only move within
-                one photo, so the photo's memory stays where it is.
-
-        Returns:
-            `log_probs` `(N, V)` and `attention_scores` `(N, S)` as float32 arrays, and the new state.
-        """
-        log_probs, attention_scores, state = self._step(tf.constant(token_ids), tf.constant(parent_rows), state)
-        return log_probs.numpy(), attention_scores.numpy(), state
+    def step(self, token_ids, parents, state):
+        """Extends hypotheses by one word, see `captioner.decoder.beam_search.StepFunction`."""
+        hidden, cell, memory, keys = state
+        states = [
+            tf.reshape(tf.gather(array, parents, batch_dims=1), (-1, array.shape[-1])) for array in (hidden, cell)
+        ]
+        logits, attention_scores, states = self._decoder.step(tf.reshape(token_ids, [-1]), states, memory, keys)
+        log_probs, attention_scores, *states = (
+            tf.reshape(rows, (*tf.unstack(tf.shape(token_ids)), rows.shape[-1]))
+            for rows in (tf.nn.log_softmax(logits), attention_scores, *states)
+        )
+        return log_probs, attention_scores, (*states, memory, keys)
 
     def read(self, inputs):
         """Returns the logits `(B, T, V)` of the words of given captions, with `inputs` as for the decoder's call."""
@@ -282,10 +290,4 @@ class DecoderStep:
 
     def _traced_start(self, pooled, regions, num_beams):
         (hidden, cell), memory, keys = self._decoder.start(pooled, regions)
-        return tuple(tf.repeat(array, num_beams, axis=0) for array in (hidden, cell, memory, keys))
-
-    def _traced_step(self, token_ids, parent_rows, state):
-        hidden, cell, memory, keys = state
-        states = [tf.gather(hidden, parent_rows), tf.gather(cell, parent_rows)]
-        logits, attention_scores, (hidden, cell) = self._decoder.step(token_ids, states, memory, keys)
-        return tf.nn.log_softmax(logits), attention_scores, (hidden, cell, memory, keys)
+        return *(tf.repeat(array[:, None], num_beams, axis=1) for array in (hidden, cell)), memory, keys

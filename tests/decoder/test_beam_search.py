@@ -1,9 +1,11 @@
 """Beam search on steps whose log-probabilities are typed in."""
 
+import functools
 import itertools
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from captioner import config
 from captioner.decoder import beam_search
@@ -12,26 +14,23 @@ from captioner.decoder import beam_search
 PAD, UNKNOWN, START, END, A, B, C = range(7)
 
 
-def table_step(tables):
-    """Makes a step from `tables[photo][last word]`, the probabilities of the next word; rows carry their photo."""
-
-    def step(token_ids, parent_rows, state):
-        photos = state[parent_rows]
-        with np.errstate(divide="ignore"):
-            # Beams that are switched off may stand on any word.
-            rows = [tables[photo].get(last, np.zeros(7)) for photo, last in zip(photos, token_ids, strict=True)]
-            log_probs = np.log(rows)
-        # Attention is one-hot on the word before, so that a test can follow it.
-        return log_probs, np.eye(7)[token_ids], photos
-
-    return step
+def table_step(token_ids, parents, tables):
+    """A step that knows the last word alone; its state is `tables`, probabilities `(B, 7, 7)`."""
+    # Attention is one-hot on the word before, so that a test can follow it.
+    return tf.math.log(tf.gather(tables, token_ids, batch_dims=1)), tf.one_hot(token_ids, 7), tables
 
 
 def search(tables, num_beams, *, forbidden_ids=(), content_ids=(), **choices):
-    state = np.repeat(np.arange(len(tables)), num_beams)
+    """Searches with `tables[photo][last word]`, the probabilities of the next word."""
+    rows = [[table.get(last, np.zeros(7)) for last in range(7)] for table in tables]
     settings = config.DecodingConfig(num_beams, **{"max_length": 4, "length_penalty": 0.0, "no_repeat": 0} | choices)
+    return compile_search(forbidden_ids, content_ids).search(tf.constant(rows, tf.float32), settings)
+
+
+@functools.cache
+def compile_search(forbidden_ids, content_ids):
     ids = {"start_id": START, "end_id": END, "forbidden_ids": forbidden_ids, "content_ids": content_ids}
-    return beam_search.search_beams(table_step(tables), state, len(tables), settings, **ids)
+    return beam_search.BeamSearch(table_step, **ids)
 
 
 def row(**probabilities):
@@ -186,3 +185,81 @@ def test_a_content_word_is_said_once_and_other_words_as_often_as_they_like(say_o
     see_saw = {START: row(a=1.0), A: row(b=0.9, end=0.1), B: row(a=0.9, end=0.1)}
     [[best]] = search([see_saw], num_beams=1, content_ids=(B,), say_once=say_once)
     assert best.token_ids == words
+
+
+def search_by_hand(next_log_probs, settings, content_ids):
+    """Beam search of one photo with lists alone; returns words, log-probability and whether finished, best first.
+
+    `next_log_probs(words)` are those of all words behind some words.
+    """
+    live, finished = [((), 0.0)], []
+    for length in range(settings.max_length):
+        candidates = []
+        for words, total in live:
+            log_probs = np.array(next_log_probs(words))
+            log_probs[[PAD, START] + [END] * (length == 0)] = -np.inf
+            phrases = {words[i : i + settings.no_repeat] for i in range(length - settings.no_repeat + 1)}
+            for word in range(7):
+                if settings.no_repeat and (*words, word)[-settings.no_repeat :] in phrases:
+                    log_probs[word] = -np.inf
+                if settings.say_once and word in content_ids and word in words:
+                    log_probs[word] = -np.inf
+            candidates += [(words, word, total + log_probs[word]) for word in range(7) if log_probs[word] > -np.inf]
+        candidates.sort(key=lambda candidate: -candidate[2])
+        ended = [(words, total, True) for words, word, total in candidates[: settings.num_beams] if word == END]
+        finished = (finished + ended)[: settings.num_beams]
+        going = [((*words, word), total) for words, word, total in candidates if word != END]
+        live = going[: settings.num_beams]
+        if len(finished) == settings.num_beams:
+            break
+    ranked = [
+        sorted(some, key=lambda h: -h[1] / (len(h[0]) + h[2]) ** settings.length_penalty)
+        for some in (finished, [(*one, False) for one in live])
+    ]
+    return (ranked[0] + ranked[1])[: settings.num_beams]
+
+
+def two_words_step(token_ids, parents, state):
+    """A step that knows the last two words: its state is tables `(B, 7, 7, 7)` and each beam's last word `(B, K)`."""
+    tables, before = state
+    before = tf.gather(before, parents, batch_dims=1)
+    places = tf.stack([before, token_ids], axis=2)
+    return tf.gather_nd(tables, places, batch_dims=1), tf.one_hot(before, 7), (tables, token_ids)
+
+
+@pytest.fixture(scope="module")
+def two_words_search():
+    return beam_search.BeamSearch(
+        two_words_step, start_id=START, end_id=END, forbidden_ids=(PAD, START), content_ids=(A, C)
+    )
+
+
+@pytest.mark.parametrize("num_beams", [1, 2, 3, 5])
+@pytest.mark.parametrize("no_repeat", [0, 1, 2, 3])
+@pytest.mark.parametrize("say_once", [False, True])
+def test_a_batch_is_searched_as_each_photo_by_hand(two_words_search, num_beams, no_repeat, say_once):
+    random = np.random.default_rng(0)
+    settings = config.DecodingConfig(num_beams, 7, 0.7, no_repeat, say_once)
+    tables = random.normal(size=(9, 7, 7, 7)).astype(np.float32) * 2
+    # Some captions end soon and leave the batch, others never end.
+    tables[:, :, :, END] += np.linspace(-9, 6, 9, dtype=np.float32)[:, None, None]
+    tables -= np.log(np.exp(tables).sum(axis=3, keepdims=True))
+    found = two_words_search.search((tf.constant(tables), tf.zeros((9, num_beams), tf.int32)), settings)
+    for table, hypotheses in zip(tables, found, strict=True):
+
+        def next_log_probs(words, table=table):
+            before, last = (PAD, START, *words)[-2:]
+            return table[before, last]
+
+        by_hand = search_by_hand(next_log_probs, settings, (A, C))
+        assert [h.token_ids for h in hypotheses] == [words for words, _, _ in by_hand]
+        assert [h.finished for h in hypotheses] == [finished for *_, finished in by_hand]
+        assert [h.log_prob for h in hypotheses] == pytest.approx([total for _, total, _ in by_hand], abs=1e-5)
+
+
+def test_one_search_is_compiled_for_all_settings(two_words_search):
+    state = (tf.fill((3, 7, 7, 7), -2.0), tf.zeros((3, 2), tf.int32))
+    two_words_search.search(state, config.DecodingConfig(2, 5))
+    traced = two_words_search._compiled.experimental_get_tracing_count()
+    two_words_search.search(state, config.DecodingConfig(2, 9, 2.0, 1, True))
+    assert two_words_search._compiled.experimental_get_tracing_count() == traced

@@ -43,14 +43,14 @@ def to_numpy(*tensors):
 
 def test_additive_attention_equals_numbers_worked_out_by_hand():
     layer = AdditiveAttention(1)
-    layer.build((1, 1), (1, 2, 2))
+    layer.build((1, 1, 1), (1, 2, 2))
     # query 1 * 0.5 + 0.1 = 0.6; keys are the first column, 0.2 and -0.4; v = 2.
     layer.set_weights([np.array([[0.5]]), np.array([0.1]), np.array([[1.0], [0.0]]), np.array([[2.0]])])
     memory = np.array([[[0.2, 3.0], [-0.4, 5.0]]], np.float32)
-    context, scores = to_numpy(*layer(np.array([[1.0]], np.float32), memory, layer.project_keys(memory)))
+    context, scores = to_numpy(*layer(np.array([[[1.0]]], np.float32), memory, layer.project_keys(memory)))
     # energies 2 tanh(0.8) = 1.328074 and 2 tanh(0.2) = 0.394751, softmax 0.717753 and 0.282247
-    np.testing.assert_allclose(scores, [[0.717753, 0.282247]], atol=1e-5)
-    np.testing.assert_allclose(context, [[0.030652, 3.564493]], atol=1e-5)
+    np.testing.assert_allclose(scores, [[[0.717753, 0.282247]]], atol=1e-5)
+    np.testing.assert_allclose(context, [[[0.030652, 3.564493]]], atol=1e-5)
 
 
 def test_positions_tell_which_region_shows_what(inputs):
@@ -112,6 +112,20 @@ def test_whole_captions_and_single_steps_give_the_same_logits(inputs, attend_to,
         step_logits, step_scores, states = model.step(inputs["input_ids"][:, t], states, memory, keys)
         np.testing.assert_allclose(step_logits, logits[:, t], atol=1e-5)
         np.testing.assert_allclose(step_scores, scores[:, t], atol=1e-5)
+
+
+@pytest.mark.parametrize(("attend_to", "attention"), VARIANTS)
+def test_several_hypotheses_look_at_one_memory_as_each_would_at_its_own(inputs, attend_to, attention):
+    model = build(attend_to, attention)
+    states, memory, keys = model.start(inputs["pooled"], inputs["regions"])
+    token_ids = np.array([4, 5, 6, 7, 8, 9], np.int32)
+    random = np.random.default_rng(1)
+    states = [random.normal(size=(3 * B, U)).astype(np.float32) for _ in states]
+    together = to_numpy(*model.step(token_ids, states, memory, keys)[:2])
+    repeated = (keras.ops.repeat(array, 3, axis=0) for array in (memory, keys))
+    apart = to_numpy(*model.step(token_ids, states, *repeated)[:2])
+    for one, other in zip(together, apart, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 @pytest.mark.parametrize(("attend_to", "attention"), VARIANTS)
@@ -180,18 +194,20 @@ def test_dropout_acts_in_training_only(inputs):
     assert np.abs(logits[2] - logits[0]).max() > 1e-3
 
 
-def test_compiled_steps_follow_the_rows_they_continue(inputs):
+def test_steps_of_beams_follow_the_beams_they_continue(inputs):
     model = build()
-    compiled = network.DecoderStep(model)
-    state = compiled.start(inputs["pooled"], inputs["regions"], 2)
-    _, _, state = compiled.step(np.array([4, 5, 6, 7], np.int32), np.arange(4, dtype=np.int32), state)
-    log_probs, scores, _ = compiled.step(np.array([8, 8, 9, 9], np.int32), np.array([1, 1, 2, 2], np.int32), state)
+    decoder_step = network.DecoderStep(model)
+    state = decoder_step.start(inputs["pooled"], inputs["regions"], 2)
+    _, _, state = decoder_step.step(np.array([[4, 5], [6, 7]], np.int32), np.array([[0, 1], [0, 1]], np.int32), state)
+    # The second beam of the first photo and the first of the second go on.
+    parents = np.array([[1, 1], [0, 0]], np.int32)
+    log_probs, scores, _ = decoder_step.step(np.array([[8, 8], [9, 9]], np.int32), parents, state)
     ids = np.array([[5, 8], [6, 9]], np.int32)
     logits, expected = to_numpy(*model.call_with_attention(inputs | {"input_ids": ids}))
     log_softmax = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
-    for number, photo in enumerate((0, 0, 1, 1)):
-        np.testing.assert_allclose(log_probs[number], log_softmax[photo, 1], atol=1e-5)
-        np.testing.assert_allclose(scores[number], expected[photo, 1], atol=1e-5)
+    for beam in range(2):
+        np.testing.assert_allclose(log_probs[:, beam], log_softmax[:, 1], atol=1e-5)
+        np.testing.assert_allclose(scores[:, beam], expected[:, 1], atol=1e-5)
 
 
 @pytest.mark.parametrize(
