@@ -80,7 +80,7 @@ def test_an_installed_package_captions_where_there_is_no_clone(installed, drawn_
     photo = min((drawn_dir / "Images").iterdir())
     assert run_there(installed, "captioner", "--version") == f"captioner {captioner.__version__}\n"
     [row] = json.loads(run_there(installed, "captioner", "caption", photo, "--format", "json"))
-    assert row["caption"] == captioner.load().caption(photo)[0].text
+    assert row["words"] == captioner.load().caption(photo)[0].text
     code = (
         "import sys, captioner; model = captioner.load('compact'); print(captioner.__file__);"
         "print([caption.text for caption in model.caption(sys.argv[1])])"

@@ -19,17 +19,29 @@ examples:
       you press Ctrl-C or the process is killed
   python -m captioner caption holiday/ --output captions.csv --resume
       goes on after the rows in the file, and tries again what could not be read
+  python -m captioner caption holiday/ --sidecar
+      writes each caption beside its photo, for darktable, digiKam and the like
   find . -name '*.jpg' -newer last -print0 | python -m captioner caption -
       captions the files that standard input names, one a line or divided by NUL
 
 formats, chosen by the ending of FILE (.txt, .csv, .jsonl, .json) or by --format:
   text   a line for each photo, to read
-  csv    a table for a spreadsheet: photo, caption, confidence, alternative_1, ...,
-         error. UTF-8 with a byte order mark, so that Excel shows every letter; an
-         apostrophe stands before what Excel would take for a formula
-  jsonl  a JSON object on each line: photo, caption, confidence, log_prob,
+  csv    a table for a spreadsheet: photo, caption, words, confidence,
+         alternative_1, ..., error. UTF-8 with a byte order mark, so that Excel shows
+         every letter; an apostrophe stands before what Excel would take for a formula
+  jsonl  a JSON object on each line: photo, caption, words, confidence, log_prob,
          alternatives, error; for long runs, since it can be resumed like csv
   json   the same objects as one array, in the file only when the run has ended
+  A caption is a sentence; words are the captioner's own, which score reads. The
+  confidence is sure, fairly sure or guessing: the run ends by saying what the words
+  are worth, and the captioner's model card says it, too
+
+sidecars (--sidecar): photo.jpg.txt holds the caption, photo.jpg.xmp holds it as
+  description (dc:description) and as alt text (Iptc4xmpCore:AltTextAccessibility).
+  darktable and digiKam read an XMP file of that name. Lightroom reads none beside a
+  JPEG, PNG or TIFF file, only what is within it; exiftool puts it there:
+  exiftool -ext jpg -tagsFromFile %d%F.xmp -XMP:all DIR
+  The photos stay as they are, and so does a sidecar that is there already
 
 exit codes: 0 every photo has a caption, 1 some have none (they are listed at the
 end) or nothing could be done, 2 wrong usage, 130 stopped by Ctrl-C"""
@@ -201,6 +213,14 @@ def _add_caption_options(command: argparse.ArgumentParser) -> None:
         help="go on after what FILE holds, csv or jsonl (default: a FILE that exists becomes FILE~1)",
     )
     command.add_argument(
+        "--sidecar",
+        action="store_true",
+        help="write each caption beside its photo, too, as photo.jpg.txt and photo.jpg.xmp (default: write none)",
+    )
+    command.add_argument(
+        "--replace", action="store_true", help="replace sidecars and keep them as NAME~1 (default: they stay)"
+    )
+    command.add_argument(
         "--quiet", action="store_true", help="say nothing but what went wrong (default: tell what is being done)"
     )
 
@@ -212,6 +232,8 @@ def _add_caption_options(command: argparse.ArgumentParser) -> None:
             command.error(f"--output {options.output}: end it with {', '.join(output.ENDINGS)}, or say which --format")
         if options.resume and (options.output is None or options.format not in output.RESUMABLE):
             command.error("--resume needs --output FILE and --format csv or jsonl")
+        if options.replace and not options.sidecar:
+            command.error("--replace needs --sidecar: a FILE that exists is kept as FILE~1 without being asked")
 
     command.set_defaults(check=check)
 

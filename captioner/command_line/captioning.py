@@ -1,4 +1,4 @@
-"""The command `caption`: photos and folders of photos to text, CSV or JSON, row by row."""
+"""The command `caption`: photos and folders of photos to text, CSV or JSON, row by row, and to files beside them."""
 
 import argparse
 import collections
@@ -12,11 +12,11 @@ from pathlib import Path
 import tqdm
 
 from captioner import files, output
-from captioner.command_line import resuming, steps
+from captioner.command_line import resuming, sidecars, steps
 from captioner.output import Row
 
 # Of a long list, what a terminal shows.
-_MAX_FAILED_SHOWN = 20
+_MAX_SHOWN = 20
 # Seconds between the states of a progress bar: one that moves on a terminal, one now and then in a log.
 _ON_TERMINAL, _IN_LOG = 0.1, 30
 
@@ -32,12 +32,13 @@ class _Run:
     """What has been done of a command, and what is left."""
 
     def __init__(self, options: argparse.Namespace):
-        from captioner.artifacts import catalogue
+        from captioner.artifacts import catalogue, confidence
         from captioner.data import photo_files
 
         self.options = options
         self.folder = catalogue.choose_captioner(options.captioner)
         catalogue.read_config(self.folder)
+        self.worth = confidence.explain_confidence(catalogue.read_metrics(self.folder))
         listed = photo_files.list_photos(_read_paths(options.paths))
         self.passed_over, self.unreachable = listed.summary(), _as_results(listed.unreadable)
         self.layout = output.choose_layout(options.format, options.alternatives, for_screen=options.output is None)
@@ -47,6 +48,10 @@ class _Run:
         self.missing = resuming.leave_out(listed.photos, finished)
         self.num_done = len(listed.photos) - len(self.missing)
         self.failed: list[Row] = []
+        self.said: set[str] = set()
+        self.sidecars = sidecars.SidecarWriter(replace=options.replace) if options.sidecar else None
+        if self.sidecars:
+            sidecars.check_folders(self.missing)
         self.num_asked = len(listed.photos) + len(self.unreachable)
 
     def say(self, text: str) -> None:
@@ -69,8 +74,7 @@ class _Run:
         except KeyboardInterrupt:
             steps.say(self.explain_stop())
             return 130
-        self.list_failed()
-        return 1 if self.failed else 0
+        return self.report()
 
     def load_and_write(self) -> None:
         from captioner.command_line import bulk
@@ -93,7 +97,9 @@ class _Run:
         ):
             for results in itertools.chain(batches, [self.unreachable]):
                 rows = [_make_row(path, found) for path, found in results]
+                self.write_sidecars(results, rows)
                 writer.write(rows)
+                self.said |= {row.captions[0].confidence for row in rows if row.captions}
                 self.failed += [row for row in rows if row.problem]
                 self.num_done += sum(not row.problem for row in rows)
                 bar.update(len(rows))
@@ -118,16 +124,36 @@ class _Run:
             return f"Stopped: {done} are in {target}, and the same command with --resume goes on after them."
         return f"Stopped: {done} are in {target}. With --format csv or jsonl, --resume could go on after them."
 
-    def list_failed(self) -> None:
-        if not self.failed:
-            return
-        steps.say(f"{len(self.failed):,} of {self.num_asked:,} photos could not be captioned:")
-        # A log keeps all of them.
-        shown = self.failed[:_MAX_FAILED_SHOWN] if sys.stderr and sys.stderr.isatty() else self.failed
-        for row in shown:
-            steps.say(f"  {row.name}: {row.problem}")
-        if len(shown) < len(self.failed):
-            steps.say(f"  and {len(self.failed) - len(shown):,} more: 2> FILE keeps the whole list.")
+    def write_sidecars(self, results, rows: Sequence[Row]) -> None:
+        """Writes sidecars before the rows of their photos: whoever resumes takes a row for all that was asked."""
+        for (path, _), row in zip(results, rows, strict=True):
+            if self.sidecars and row.captions:
+                self.sidecars.write(path, row.sentences[0])
+
+    def report(self) -> int:
+        """Says in the end what the captioner's words are worth and what could not be done; returns the exit code."""
+        for word, sentence in self.worth.items():
+            if word in self.said:
+                self.say(f"{word}: {sentence}")
+        if self.sidecars and self.sidecars.num_written:
+            self.say(f"Sidecars written beside the photos: {self.sidecars.num_written:,}.")
+        refused = self.sidecars.refused if self.sidecars else {}
+        if refused:
+            steps.say(f"Sidecars not written: {len(refused):,}. With --replace, what is there is kept as NAME~1.")
+            _list_lines([f"{path}: {reason}" for path, reason in refused.items()])
+        if self.failed:
+            steps.say(f"{len(self.failed):,} of {self.num_asked:,} photos could not be captioned:")
+            _list_lines([f"{row.name}: {row.problem}" for row in self.failed])
+        return 1 if self.failed or refused else 0
+
+
+def _list_lines(lines: Sequence[str]) -> None:
+    # A log keeps all of them.
+    shown = lines[:_MAX_SHOWN] if sys.stderr and sys.stderr.isatty() else lines
+    for line in shown:
+        steps.say(f"  {line}")
+    if len(shown) < len(lines):
+        steps.say(f"  and {len(lines) - len(shown):,} more: 2> FILE keeps the whole list.")
 
 
 def _read_paths(paths: Sequence[str]) -> list[str]:

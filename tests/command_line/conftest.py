@@ -14,6 +14,7 @@ def loaded(tiny_captioner, monkeypatch):
     """Spares a test the loading of a captioner; returns it."""
     monkeypatch.setattr(catalogue, "choose_captioner", Path)
     monkeypatch.setattr(catalogue, "read_config", lambda _: {})
+    monkeypatch.setattr(catalogue, "read_metrics", lambda _: {})
     monkeypatch.setattr(saving, "load_captioner", lambda _: tiny_captioner)
     return tiny_captioner
 
@@ -45,4 +46,5 @@ def nothing_is_loaded(monkeypatch):
 
     monkeypatch.setattr(catalogue, "choose_captioner", Path)
     monkeypatch.setattr(catalogue, "read_config", lambda _: {})
+    monkeypatch.setattr(catalogue, "read_metrics", lambda _: {})
     monkeypatch.setattr(saving, "load_captioner", load)

@@ -14,6 +14,7 @@ import pytest
 from helpers import captions_of, check_sentence, run
 
 from captioner import config, files
+from captioner.artifacts import catalogue
 from captioner.command_line import captioning, steps
 from captioner.data import photo_files
 
@@ -400,6 +401,19 @@ def test_what_is_loading_is_said_before_it_is_loaded_and_quiet_says_nothing(load
     assert "3/3" in progress and "photo" in progress
     assert run("caption", album, "--captioner", "x", "--quiet") == 0
     assert said[1:] == [""] and capsys.readouterr().err == ""
+
+
+def test_a_run_ends_by_saying_what_the_words_are_worth_that_it_said(loaded, album, capsys, monkeypatch):
+    monkeypatch.setattr(loaded, "calibration", config.Calibration(sure_from=None, fairly_sure_from=-100.0))
+    table = [{"label": label, "count": 20, "right": 0.6} for label in config.LABELS]
+    monkeypatch.setattr(catalogue, "read_metrics", lambda _: {"calibration": {"test": table}})
+    assert run("caption", album, "--captioner", "x") == 0
+    printed = capsys.readouterr()
+    assert all(line.endswith(" (fairly sure)") for line in printed.out.splitlines())
+    sentence = "fairly sure: Of captions like this, about 6 in 10 are right on photos of the test split."
+    assert [line for line in printed.err.splitlines() if "captions like this" in line] == [sentence]
+    assert run("caption", album, "--captioner", "x", "--quiet") == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_a_bar_moves_on_a_terminal_and_a_log_gets_few_lines(loaded, gallery, tmp_path, capsys, monkeypatch):
