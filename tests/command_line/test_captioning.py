@@ -68,9 +68,9 @@ def test_csv_with_commas_quotes_and_umlauts_in_names_reads_back(loaded, album, t
 
 
 def test_csv_has_a_cell_for_every_alternative_even_where_there_are_fewer(loaded, album, capsys):
-    assert run("caption", album / "b.jpg", "--captioner", "x", "--format", "csv", "--alternatives", 40) == 0
+    assert run("caption", album / "b.jpg", "--captioner", "x", "--format", "csv", "--alternatives", 9) == 0
     header, row = csv.reader(capsys.readouterr().out.splitlines())
-    assert len(header) == len(row) == 45
+    assert len(header) == len(row) == 14
     assert header[1:5] == ["caption", "words", "confidence", "alternative_1"]
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -36,12 +37,17 @@ def test_an_output_that_cannot_be_written_fails_before_the_work(data, album, tmp
         ([], "COMMAND\n    caption   Captions photos and folders of photos"),
         (["paint"], "invalid choice: 'paint'"),
         (["caption"], "required: PATH"),
-        (["caption", "a.jpg", "--num-beams", "0"], "--num-beams: must be a whole number from 1 on, not '0'"),
+        (["caption", "a.jpg", "--num-beams", "0"], "--num-beams: must be a whole number from 1 to 10, not '0'"),
         (["caption", "a.jpg", "--alternatives", "-1"], "--alternatives"),
-        (["caption", "a.jpg", "--alternatives", "x"], "--alternatives: must be a whole number from 0 on, not 'x'"),
+        (["caption", "a.jpg", "--alternatives", "x"], "--alternatives: must be a whole number from 0 to 9, not 'x'"),
+        (["caption", "a.jpg", "--num-beams", "11"], "--num-beams: must be a whole number from 1 to 10, not '11'"),
+        (["train", "--epochs", "0"], "--epochs: must be a whole number from 1 on, not '0'"),
         (["caption", "a.jpg", "--format", "xml"], "invalid choice: 'xml'"),
-        (["caption", "a.jpg", "--length-penalty", "-0.1"], "--length-penalty: must be a number from 0 on, not '-0.1'"),
-        (["caption", "a.jpg", "--length-penalty", "nan"], "--length-penalty: must be a number from 0 on, not 'nan'"),
+        (
+            ["caption", "a.jpg", "--length-penalty", "-0.1"],
+            "--length-penalty: must be a number from 0 to 3, not '-0.1'",
+        ),
+        (["caption", "a.jpg", "--length-penalty", "nan"], "--length-penalty: must be a number from 0 to 3, not 'nan'"),
         (["caption", "a.jpg", "--resume", "--format", "csv"], "--resume needs --output FILE and --format csv or jsonl"),
         (["caption", "a.jpg", "--resume", "--output", "a.txt"], "--resume needs --output FILE and --format csv or"),
         (["caption", "a.jpg", "--output", "a.xlsx"], "--output a.xlsx: end it with .txt, .json, .jsonl, .ndjson, .csv"),
@@ -220,6 +226,33 @@ def test_help_tells_the_default_of_every_option_and_gives_examples(capsys):
     for option in ("--captioner DIR" + options).split("\n  --"):
         assert "default:" in option, option
     assert "--resume" in examples and "jsonl" in examples and "exit codes:" in examples
+
+
+@pytest.mark.parametrize(
+    "shell, ask",
+    [
+        (
+            "bash",
+            """source "$0"; complete -p captioner > /dev/null || exit; COMP_WORDS=(captioner caption "$1"); COMP_CWORD=2
+            _shtab_captioner; printf '%s\\n' "${COMPREPLY[@]}" """,
+        ),
+        ("fish", """source $argv[1]; complete -C "captioner caption $argv[2]" | string replace -r '\\t.*' '' """),
+        ("zsh", None),
+    ],
+)
+def test_a_shell_completes_options_and_files(shell, ask, tmp_path, capsys):
+    assert run("completion", shell) == 0
+    (tmp_path / "script").write_text(capsys.readouterr().out)
+    (tmp_path / "dog.jpg").touch()
+    if not shutil.which(shell):
+        pytest.skip(f"{shell} is not installed")
+    if ask is None:  # Its completion runs in a terminal alone.
+        subprocess.run([shell, "-n", "./script"], cwd=tmp_path, check=True, timeout=60)
+        return
+    for typed, expected in (("--sid", "--sidecar"), ("do", "dog.jpg")):
+        command = [shell, "-c", ask, "./script", typed]
+        found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+        assert found.stdout.split() == [expected], found
 
 
 def test_a_reader_that_has_enough_ends_the_command_without_a_complaint():
