@@ -17,6 +17,7 @@ from captioner.data.datasets import CaptionDataset
 from captioner.data.photos import Photo, load_photo, name_photo
 from captioner.data.vocabulary import Vocabulary
 from captioner.decoder import beam_search
+from captioner.decoder.careful import CarefulClaims
 from captioner.decoder.network import CaptionDecoder, DecoderStep
 from captioner.encoders.encoder import Encoder
 from captioner.encoders.features import FeatureStore, extract_features
@@ -178,7 +179,8 @@ class Captioner:
             start_id=vocabulary.start_id,
             end_id=vocabulary.end_id,
             forbidden_ids=(vocabulary.pad_id, vocabulary.start_id, vocabulary.unknown_id),
-            content_ids=vocabulary.content_ids,
+            said_once=vocabulary.said_once,
+            weigh=CarefulClaims(vocabulary.words),
         )
 
     @property

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from captioner import config, files
+from captioner.data.claim_words import read_claim_words
 
 SPECIAL_WORDS = ("<pad>", "<unk>", "<start>", "<end>")
 # Words that say nothing of what is to be seen. What remains is nouns, colours, verbs and places.
@@ -66,10 +67,19 @@ class Vocabulary:
         return cls(SPECIAL_WORDS + tuple(kept))
 
     @property
-    def content_ids(self) -> tuple[int, ...]:
-        """Ids of the words that say what is to be seen: all but the special ones and `FUNCTION_WORDS`."""
+    def said_once(self) -> dict[int, tuple[int, ...]]:
+        """Ids of words that say what is to be seen, all but special ones and `FUNCTION_WORDS`, and of those alike.
+
+        Alike are words for one thing (`captioner.data.claim_words`), for example `bike` and `bicycle`; a word itself is
+        always among them.
+        """
+        things = read_claim_words()["things"]
+        alike: dict[str, list[int]] = {}
+        for i, word in enumerate(self.words):
+            alike.setdefault(things.get(word, f"<{word}>"), []).append(i)
         first = len(SPECIAL_WORDS)
-        return tuple(i for i, word in enumerate(self.words[first:], first) if word not in FUNCTION_WORDS)
+        content = [(i, word) for i, word in enumerate(self.words[first:], first) if word not in FUNCTION_WORDS]
+        return {i: tuple(alike[things.get(word, f"<{word}>")]) for i, word in content}
 
     def __len__(self) -> int:
         return len(self.words)

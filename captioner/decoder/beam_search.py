@@ -19,7 +19,7 @@ Legend: `B` photos, `K` beams, `V` vocabulary, `S` what attention ranges over, `
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -80,7 +80,9 @@ class BeamSearch:
         start_id: What every caption begins with.
         end_id: What ends a caption.
         forbidden_ids: Words that may never be written, for example pad, start and unknown.
-        content_ids: Words that no caption says twice where `DecodingConfig.say_once` is set.
+        said_once: Words that no caption says twice where `DecodingConfig.say_once` is set, each with the words that it
+            takes away once it is said, itself among them.
+        weigh: What makes other log-probs of a step's, both `(B, K, V)`, where `DecodingConfig.careful` is set.
     """
 
     def __init__(
@@ -90,10 +92,11 @@ class BeamSearch:
         start_id: int,
         end_id: int,
         forbidden_ids: Sequence[int] = (),
-        content_ids: Sequence[int] = (),
+        said_once: Mapping[int, Sequence[int]] | None = None,
+        weigh: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
     ):
         self._step, self._start_id, self._end_id = step, start_id, end_id
-        self._forbidden_ids, self._content_ids = list(forbidden_ids), list(content_ids)
+        self._forbidden_ids, self._said_once, self._weigh = list(forbidden_ids), dict(said_once or {}), weigh
         self._compiled = tf.function(self._traced_search, autograph=False, reduce_retracing=True)
 
     def search(self, state: Any, search: config.DecodingConfig) -> list[list[Hypothesis]]:
@@ -109,10 +112,10 @@ class BeamSearch:
         # 0 stands for no rule: no phrase is longer than a caption.
         no_repeat = search.no_repeat or search.max_length + 1
         numbers = (search.num_beams, search.max_length, no_repeat)
-        found = self._compiled(state, *map(tf.constant, numbers), tf.constant(search.say_once))
+        found = self._compiled(state, *map(tf.constant, (*numbers, search.say_once, search.careful)))
         return _Found(*(tensor.numpy() for tensor in found)).rank(search)
 
-    def _traced_search(self, state, num_beams, max_length, no_repeat, say_once):
+    def _traced_search(self, state, num_beams, max_length, no_repeat, say_once, careful):
         """Returns what `_Found` holds."""
         num_photos = tf.shape(tf.nest.flatten(state)[0])[0]
         beams = _start_beams(state, num_photos, num_beams, max_length, self._start_id)
@@ -121,6 +124,7 @@ class BeamSearch:
         def extend(length, beams, history):
             log_probs, attention_scores, state = self._step(beams.last, beams.parents, beams.state)
             state = tf.nest.map_structure(lambda new, old: tf.ensure_shape(new, old.shape), state, beams.state)
+            log_probs = tf.cond(careful, lambda: self._weigh(log_probs), lambda: log_probs)
             log_probs = self._forbid(log_probs, length, beams, no_repeat, say_once)
             extended, choices, numbers = _extend(beams._replace(state=state), length, log_probs, self._end_id)
             parts = []
@@ -146,12 +150,20 @@ class BeamSearch:
         never[self._forbidden_ids] = first[[*self._forbidden_ids, self._end_id]] = -np.inf
         # A caption has at least one word.
         log_probs += tf.where(length == 0, first, never)
-        is_content = tf.constant(np.isin(np.arange(size), self._content_ids))
-        again = (beams.repeated >= no_repeat - 1) | (say_once & tf.gather(is_content, beams.tokens))
+        is_once = tf.constant(np.isin(np.arange(size), list(self._said_once)))
+        again = (beams.repeated >= no_repeat - 1) | (say_once & tf.gather(is_once, beams.tokens))
         places = tf.where(again & (tf.range(tf.shape(again)[2]) < length))  # (words, 3)
-        words = tf.cast(tf.gather_nd(beams.tokens, places), places.dtype)
-        places = tf.concat([places[:, :2], words[:, None]], axis=1)
-        return tf.tensor_scatter_nd_update(log_probs, places, tf.fill(tf.shape(words), -np.inf))
+        words = tf.gather_nd(beams.tokens, places)[:, None]
+        words = tf.cond(say_once, lambda: tf.gather(self._alike(size), words[:, 0]), lambda: words)  # (words, M)
+        beam_of_each = tf.repeat(places[:, :2], tf.shape(words)[1], axis=0)
+        places = tf.concat([beam_of_each, tf.cast(tf.reshape(words, [-1, 1]), places.dtype)], axis=1)
+        return tf.tensor_scatter_nd_update(log_probs, places, tf.fill(tf.shape(places)[:1], -np.inf))
+
+    def _alike(self, size: int) -> np.ndarray:
+        """Returns of each word those that it takes away where things are said once, filled up with itself, `(V, M)`."""
+        width = max(map(len, self._said_once.values()), default=1)
+        rows = [self._said_once.get(word, (word,)) for word in range(size)]
+        return np.array([[*row, *[word] * (width - len(row))] for word, row in enumerate(rows)], np.int32)
 
 
 class _Beams(NamedTuple):

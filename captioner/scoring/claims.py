@@ -1,18 +1,16 @@
 """What captions claim that no reference says: colours, numbers, who is male or female, things said twice.
 
-Scores of whole captions hide what they get wrong. Here claims are counted by word lists (`claims.json`): a claim is
-supported if one of the photo's references makes it too, in whichever of its words. People do not mention all that
-there is, so their own rate, each photo's first caption against its other ones, is the yardstick. Cleaned captions
-only; no model, no TensorFlow.
+Scores of whole captions hide what they get wrong. Here claims are counted by the word lists of
+`captioner.data.claim_words`: a claim is supported if one of the photo's references makes it too, in whichever of its
+words. People do not mention all that there is, so their own rate, each photo's first caption against its other ones,
+is the yardstick. Cleaned captions only; no model, no TensorFlow.
 """
 
 import collections
-import functools
-import json
 from collections.abc import Collection, Mapping, Sequence, Set
-from pathlib import Path
 
-_LISTS = Path(__file__).with_name("claims.json")
+from captioner.data.claim_words import read_claim_words
+
 # How many over-used words are listed.
 _NUM_OVERUSED = 10
 
@@ -32,7 +30,7 @@ def measure_claims(captions: Mapping[str, str], references: Mapping[str, Sequenc
         most their share of the references, each with both shares in percent.
     """
     pairs = [(caption.split(), [text.split() for text in references[i]]) for i, caption in captions.items()]
-    lists = _read_lists()
+    lists = read_claim_words()
     twice = [bool(_find_repeated(words, lists["things"])) for words, _ in pairs]
     return {
         "colors": _measure_support(pairs, lists["colors"]),
@@ -48,18 +46,6 @@ def measure_people(references: Mapping[str, Sequence[str]]) -> dict:
     """Returns `measure_claims` of people: the first caption of each photo against its other captions."""
     first = {image_id: texts[0] for image_id, texts in references.items() if len(texts) > 1}
     return measure_claims(first, {image_id: references[image_id][1:] for image_id in first})
-
-
-@functools.cache
-def _read_lists() -> dict:
-    """Returns word lists: word -> claim for colours, numbers and things; words alone for genders and common words."""
-    content = json.loads(_LISTS.read_text(encoding="utf-8"))
-    return {
-        name: {word: claim for claim, words in listed.items() for word in words}
-        if isinstance(listed, dict)
-        else frozenset(listed)
-        for name, listed in content.items()
-    }
 
 
 def _measure_support(pairs, claim_of: Mapping[str, str]) -> dict:

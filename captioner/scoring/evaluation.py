@@ -57,6 +57,7 @@ def evaluate_captioner(
         "length_penalty": search.length_penalty,
         "no_repeat": search.no_repeat,
         "say_once": search.say_once,
+        "careful": search.careful,
         "unreadable_photos": len(split.unreadable),
         **metrics.score_captions(captions, split.references, train_captions=train_captions),
         "claims": claims.measure_claims(captions, split.references),
@@ -89,35 +90,50 @@ def validation_scorer(captioner: Captioner, split: EncodedSplit) -> Callable[[Ca
     return score
 
 
-def choose_search(captioner: Captioner, split: EncodedSplit) -> list[dict]:
-    """Gives a captioner the length penalty, and the rule to say things once or not, of the highest CIDEr-D.
+def choose_search(captioner: Captioner, split: EncodedSplit, *, may_doubt: bool = True) -> list[dict]:
+    """Gives a captioner the length penalty and the rules, to say things once and to be careful, that suit it.
 
     Which penalty does depends on how it was trained: likelihood makes the best captions seem too short, and
-    self-critical training makes up for that by itself. The rule is tried with the best of them.
+    self-critical training makes up for that by itself. The penalty and the rule to say things once are those of the
+    highest CIDEr-D; the careful rule is taken with its own best penalty if it costs at most `config.CAREFUL_COST`.
 
     Args:
         captioner: The captioner. Its `settings` are changed.
         split: The validation split.
+        may_doubt: Whether the careful rule is tried.
 
     Returns:
-        A row for each that was tried: `length_penalty`, `say_once`, `cider_d`, `bleu_4` and `mean_length`.
+        A row for each that was tried: `length_penalty`, `say_once`, `careful`, `cider_d`, `bleu_4` and `mean_length`.
     """
 
-    def try_out(penalty: float, say_once: bool) -> dict:
-        chosen: dict[str, Any] = {"length_penalty": penalty, "say_once": say_once}
-        search = dataclasses.replace(captioner.settings, **chosen)
-        scores = metrics.score_captions(write_captions(captioner, split, search), split.references)
+    def try_out(**chosen: Any) -> dict:
+        scores = metrics.score_captions(
+            write_captions(captioner, split, dataclasses.replace(captioner.settings, **chosen)), split.references
+        )
         return chosen | {key: scores[key] for key in ("cider_d", "bleu_4", "mean_length")}
 
-    rows = [try_out(penalty, False) for penalty in config.LENGTH_PENALTIES]
-    rows.append(try_out(_best_search(rows)["length_penalty"], True))
-    captioner.settings = dataclasses.replace(captioner.settings, **_best_search(rows))
+    penalties = config.LENGTH_PENALTIES
+    rows = [try_out(length_penalty=penalty, say_once=False, careful=False) for penalty in penalties]
+    rows.append(try_out(**_best_search(rows) | {"say_once": True}))
+    best = _best_search(rows)
+    if may_doubt:
+        # It leaves words out, so that captions bear a larger penalty.
+        doubting = [
+            try_out(**best | {"careful": True, "length_penalty": penalty})
+            for penalty in penalties
+            if penalty >= best["length_penalty"]
+        ]
+        careful = _best_search(doubting)
+        gain = max(row["cider_d"] for row in doubting) - max(row["cider_d"] for row in rows)
+        best = careful if gain >= -config.CAREFUL_COST else best
+        rows += doubting
+    captioner.settings = dataclasses.replace(captioner.settings, **best)
     return rows
 
 
-def _best_search(rows: Sequence[Mapping]) -> dict:
+def _best_search(rows: Sequence[Mapping]) -> dict[str, Any]:
     best = max(rows, key=lambda row: row["cider_d"])
-    return {key: best[key] for key in ("length_penalty", "say_once")}
+    return {key: best[key] for key in ("length_penalty", "say_once", "careful")}
 
 
 def best_row(history: Sequence[Mapping]) -> Mapping:

@@ -261,17 +261,17 @@ def measure_captioner(captioner: Captioner, materials: Materials, *, progress: b
     """Chooses the search, scores and calibrates a captioner on validation, and measures it on test if that was read.
 
     Args:
-        captioner: After training. It gets a length penalty and a calibration.
-        materials: From `tune_captioner`.
+        captioner: After training. It gets its search and a calibration.
+        materials: From `tune_captioner`; of the train photos no features are needed.
         progress: Whether to show progress bars.
 
     Returns:
         The report of `captioner.scoring.evaluation.evaluate_captioner` on validation, with `searches`,
         `controls`, `calibration` and, of drawings, `held_out`; with the test split also `test`, the report on it.
     """
-    searches = evaluation.choose_search(captioner, materials.splits["validation"])
     splits, folder = materials.splits, materials.plan.dataset.folder
-    train = {text for _, text in splits["train"].captions}
+    searches = evaluation.choose_search(captioner, splits["validation"], may_doubt=not drawings.is_drawn(folder))
+    train = [text for _, text in materials.plan.dataset.captions("train")]
     reports = {
         name: evaluation.evaluate_captioner(captioner, split, train_captions=train, progress=progress)
         for name, split in splits.items()
@@ -281,7 +281,7 @@ def measure_captioner(captioner: Captioner, materials: Materials, *, progress: b
     report["controls"] = evaluation.score_controls(
         report["captions"],
         splits["validation"].references,
-        [text for _, text in splits["train"].captions],
+        train,
         seed=materials.plan.settings.seed,
     )
     report["calibration"] = calibration.calibrate_captioner(captioner, splits["validation"])

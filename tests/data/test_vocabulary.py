@@ -123,6 +123,6 @@ def test_the_real_vocabulary_comes_from_train_alone(flickr8k_dir):
     assert len(vocabulary) == 2539
 
 
-def test_content_words_are_those_that_say_what_is_to_be_seen():
-    words = Vocabulary((*SPECIAL_WORDS, "a", "dog", "on", "the", "red", "rug"))
-    assert words.content_ids == (5, 8, 9)
+def test_words_that_say_what_is_to_be_seen_are_said_once_and_take_words_for_the_same_thing_with_them():
+    words = Vocabulary((*SPECIAL_WORDS, "a", "bike", "on", "the", "red", "bicycle"))
+    assert words.said_once == {5: (5, 9), 8: (8,), 9: (5, 9)}

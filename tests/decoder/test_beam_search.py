@@ -20,17 +20,17 @@ def table_step(token_ids, parents, tables):
     return tf.math.log(tf.gather(tables, token_ids, batch_dims=1)), tf.one_hot(token_ids, 7), tables
 
 
-def search(tables, num_beams, *, forbidden_ids=(), content_ids=(), **choices):
+def search(tables, num_beams, *, forbidden_ids=(), said_once=(), weigh=tf.identity, **choices):
     """Searches with `tables[photo][last word]`, the probabilities of the next word."""
     rows = [[table.get(last, np.zeros(7)) for last in range(7)] for table in tables]
     settings = config.DecodingConfig(num_beams, **{"max_length": 4, "length_penalty": 0.0, "no_repeat": 0} | choices)
-    return compile_search(forbidden_ids, content_ids).search(tf.constant(rows, tf.float32), settings)
+    return compile_search(forbidden_ids, said_once, weigh).search(tf.constant(rows, tf.float32), settings)
 
 
 @functools.cache
-def compile_search(forbidden_ids, content_ids):
-    ids = {"start_id": START, "end_id": END, "forbidden_ids": forbidden_ids, "content_ids": content_ids}
-    return beam_search.BeamSearch(table_step, **ids)
+def compile_search(forbidden_ids, said_once, weigh):
+    ids = {"start_id": START, "end_id": END, "forbidden_ids": forbidden_ids, "said_once": dict(said_once)}
+    return beam_search.BeamSearch(table_step, **ids, weigh=weigh)
 
 
 def row(**probabilities):
@@ -183,11 +183,33 @@ def test_each_beam_is_held_to_its_own_words():
 def test_a_content_word_is_said_once_and_other_words_as_often_as_they_like(say_once, words):
     # Of the two words only b says what is to be seen: once it is said, a is followed by the end.
     see_saw = {START: row(a=1.0), A: row(b=0.9, end=0.1), B: row(a=0.9, end=0.1)}
-    [[best]] = search([see_saw], num_beams=1, content_ids=(B,), say_once=say_once)
+    [[best]] = search([see_saw], num_beams=1, said_once=((B, (B,)),), say_once=say_once)
     assert best.token_ids == words
 
 
-def search_by_hand(next_log_probs, settings, content_ids):
+def test_the_words_that_one_takes_away_are_not_said_after_it():
+    # After a, b is likelier; but a takes b with it, which does not take a with it.
+    table = {START: row(a=1.0), A: row(b=0.8, c=0.2), B: row(end=1.0), C: row(a=0.9, end=0.1)}
+    [[best]] = search([table], num_beams=1, said_once=((A, (A, B)),), say_once=True)
+    assert best.token_ids == (A, C)
+
+
+@pytest.mark.parametrize(("careful", "words"), [(False, (A,)), (True, (B,))])
+def test_a_careful_search_weighs_the_words(careful, words):
+    def weigh(log_probs):
+        return tf.where(tf.range(7) == A, log_probs - 1.0, log_probs)
+
+    table = {START: row(a=0.6, b=0.4), A: row(end=1.0), B: row(end=1.0)}
+    [[best]] = search([table], num_beams=1, weigh=weigh, careful=careful)
+    assert best.token_ids == words
+    assert best.log_prob == pytest.approx(np.log(0.4 if careful else 0.6))
+
+
+# What each word takes away once it is said.
+ALIKE = {A: (A,), B: (B, C), C: (C,)}
+
+
+def search_by_hand(next_log_probs, settings, said_once):
     """Beam search of one photo with lists alone; returns words, log-probability and whether finished, best first.
 
     `next_log_probs(words)` are those of all words behind some words.
@@ -202,7 +224,7 @@ def search_by_hand(next_log_probs, settings, content_ids):
             for word in range(7):
                 if settings.no_repeat and (*words, word)[-settings.no_repeat :] in phrases:
                     log_probs[word] = -np.inf
-                if settings.say_once and word in content_ids and word in words:
+                if settings.say_once and any(word in said_once.get(said, ()) for said in words):
                     log_probs[word] = -np.inf
             candidates += [(words, word, total + log_probs[word]) for word in range(7) if log_probs[word] > -np.inf]
         candidates.sort(key=lambda candidate: -candidate[2])
@@ -230,7 +252,7 @@ def two_words_step(token_ids, parents, state):
 @pytest.fixture(scope="module")
 def two_words_search():
     return beam_search.BeamSearch(
-        two_words_step, start_id=START, end_id=END, forbidden_ids=(PAD, START), content_ids=(A, C)
+        two_words_step, start_id=START, end_id=END, forbidden_ids=(PAD, START), said_once=ALIKE
     )
 
 
@@ -251,7 +273,7 @@ def test_a_batch_is_searched_as_each_photo_by_hand(two_words_search, num_beams, 
             before, last = (PAD, START, *words)[-2:]
             return table[before, last]
 
-        by_hand = search_by_hand(next_log_probs, settings, (A, C))
+        by_hand = search_by_hand(next_log_probs, settings, ALIKE)
         assert [h.token_ids for h in hypotheses] == [words for words, _, _ in by_hand]
         assert [h.finished for h in hypotheses] == [finished for *_, finished in by_hand]
         assert [h.log_prob for h in hypotheses] == pytest.approx([total for _, total, _ in by_hand], abs=1e-5)

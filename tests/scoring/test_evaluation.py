@@ -176,21 +176,42 @@ def test_outside_a_checkout_the_commit_is_not_known(monkeypatch, tmp_path):
     assert evaluation.describe_machine()["git_commit"] is None
 
 
+def choose(captioner, split, monkeypatch, *, once=0.0, careful=0.0, **options):
+    """Chooses the search where CIDEr-D is 30 at penalties 1 and 1.25, 2 more at 1.5 if careful, and rules add this."""
+    scores = {0.75: 10.0, 1.0: 30.0, 1.25: 30.0, 1.5: 20.0}
+    found = {"bleu_4": 1.0, "mean_length": 9.0}
+
+    def score(search, _):
+        cider_d = scores[search.length_penalty] + once * search.say_once
+        if search.careful:
+            cider_d = (32.0 if search.length_penalty == 1.5 else cider_d) + careful
+        return found | {"cider_d": cider_d}
+
+    monkeypatch.setattr(evaluation, "write_captions", lambda *arguments: arguments[-1])
+    monkeypatch.setattr(metrics, "score_captions", score)
+    return evaluation.choose_search(captioner, split, **options)
+
+
 @pytest.mark.parametrize(("gain", "say_once"), [(-1.0, False), (0.0, False), (1.0, True)])
 def test_the_search_with_the_best_validation_captions_is_chosen(
     build_captioner, validation, monkeypatch, gain, say_once
 ):
     captioner = build_captioner(None)
-    scores = {0.75: 10.0, 1.0: 30.0, 1.25: 30.0, 1.5: 20.0}
-    monkeypatch.setattr(evaluation, "write_captions", lambda *arguments: arguments[-1])
-    found = {"bleu_4": 1.0, "mean_length": 9.0}
-    monkeypatch.setattr(
-        metrics,
-        "score_captions",
-        lambda search, _: found | {"cider_d": scores[search.length_penalty] + gain * search.say_once},
-    )
-    rows = evaluation.choose_search(captioner, validation)
+    rows = choose(captioner, validation, monkeypatch, once=gain, may_doubt=False)
     # The smaller of equals.
     assert (captioner.settings.length_penalty, captioner.settings.say_once) == (1.0, say_once)
-    assert [(row["length_penalty"], row["cider_d"]) for row in rows[:-1]] == list(scores.items())
-    assert (rows[-1]["length_penalty"], rows[-1]["say_once"], rows[-1]["cider_d"]) == (1.0, True, 30.0 + gain)
+    assert [row["length_penalty"] for row in rows] == [0.75, 1.0, 1.25, 1.5, 1.0]
+    assert (rows[-1]["say_once"], rows[-1]["cider_d"]) == (True, 30.0 + gain)
+    assert not any(row["careful"] for row in rows) and not captioner.settings.careful
+
+
+@pytest.mark.parametrize(("gain", "careful"), [(-3.5, False), (-3.0, True), (1.0, True)])
+def test_the_careful_rule_is_taken_where_it_costs_at_most_a_point(
+    build_captioner, validation, monkeypatch, gain, careful
+):
+    captioner = build_captioner(None)
+    rows = choose(captioner, validation, monkeypatch, careful=gain)
+    # With it the best penalty is another: 32 + gain at 1.5.
+    assert captioner.settings.careful == careful
+    assert captioner.settings.length_penalty == (1.5 if careful else 1.0)
+    assert [row["length_penalty"] for row in rows if row["careful"]] == [1.0, 1.25, 1.5]
