@@ -86,13 +86,17 @@ def digest_file(path: str | Path) -> str:
 
 
 @contextlib.contextmanager
-def replace_file(path: str | Path) -> Iterator[Path]:
+def replace_file(path: str | Path, *, token: str = "") -> Iterator[Path]:
     """Gives a path to write to; when the block ends without an error, that file takes the place of `path`.
 
     Its name ends as that of `path` does, since Keras reads the format from it.
+
+    Args:
+        path: The file, which may be missing.
+        token: What tells the path to write to from that of others who may write the same file at this moment.
     """
     path = Path(path)
-    new = _beside(path, "new")
+    new = _beside(path.with_name(f"{token}{path.name}"), "new")
     try:
         yield new
         _flush(new)

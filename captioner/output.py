@@ -127,10 +127,11 @@ class JsonLinesLayout(ResumableLayout):
         others = ["alternatives"] if alternatives else []
         self.columns = ["photo", "caption", "words", "confidence", "log_prob", *others, "error"]
 
-    def format_row(self, row):
+    def make_record(self, row: Row) -> dict:
+        """Returns a row by its columns."""
         best = row.captions[0] if row.captions else None
         others = {"alternatives": row.sentences[1 : self.alternatives + 1]}
-        content = {
+        return {
             "photo": row.name,
             "caption": row.sentences[0] if best else None,
             "words": best and best.text,
@@ -139,7 +140,9 @@ class JsonLinesLayout(ResumableLayout):
             **(others if self.alternatives else {}),
             "error": row.problem or None,
         }
-        return dump_json(content, indent=self.indent, ascii_only=self._ascii_only) + "\n"
+
+    def format_row(self, row):
+        return dump_json(self.make_record(row), indent=self.indent, ascii_only=self._ascii_only) + "\n"
 
     def read_rows(self, rows):
         for row in rows:

@@ -1,10 +1,12 @@
 """What an entry point does first, before TensorFlow is imported."""
 
+import contextlib
 import ctypes
 import importlib
 import os
 import sys
 import threading
+from collections.abc import Iterator
 
 # From glibc's malloc.h; see `man mallopt`.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
@@ -35,6 +37,19 @@ def keep_freed_memory() -> bool:
     return all(result == 1 for result in results)
 
 
+@contextlib.contextmanager
+def without_errors() -> Iterator[None]:
+    """Shows nothing that is written to standard error meanwhile, not even by C++; exceptions are raised as ever."""
+    kept = os.dup(_STANDARD_ERROR)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), _STANDARD_ERROR)
+    try:
+        yield
+    finally:
+        os.dup2(kept, _STANDARD_ERROR)
+        os.close(kept)
+
+
 def import_quietly(name: str = "tensorflow") -> None:
     """Imports a module while nothing that it writes to standard error is shown.
 
@@ -42,14 +57,8 @@ def import_quietly(name: str = "tensorflow") -> None:
     up yet (https://github.com/tensorflow/tensorflow/issues/100442). Exceptions are raised as ever. For a process of
     one thread: whatever else writes to standard error meanwhile is lost.
     """
-    kept = os.dup(_STANDARD_ERROR)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), _STANDARD_ERROR)
-    try:
+    with without_errors():
         importlib.import_module(name)
-    finally:
-        os.dup2(kept, _STANDARD_ERROR)
-        os.close(kept)
 
 
 def import_keras(*, any_backend: bool = False, quietly: bool = True) -> None:

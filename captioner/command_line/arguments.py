@@ -71,9 +71,15 @@ def build_parser(runs: Mapping[str, Callable], name: str) -> argparse.ArgumentPa
     options.add_split_options(score)
 
     extract = add_command("extract")
+    extract.add_argument("paths", nargs="*", metavar="PATH", help="with --ray: photos, Parquet files, folders of them")
     options.add_data_option(extract)
     options.add_encoder_options(extract)
     extract.add_argument("--splits", nargs="+", choices=config.SPLITS, default=list(config.SPLITS), help="default: all")
+    extract.add_argument("--output", type=Path, metavar="DIR", help="with --ray: the folder for files of features")
+    extract.add_argument("--resume", action="store_true", help="with --ray: go on after the files in DIR")
+    extract.add_argument("--replace", action="store_true", help="with --ray: set aside a DIR that exists, as DIR~1")
+    extract.add_argument("--quiet", action="store_true", help="with --ray: say nothing but what went wrong")
+    options.add_ray_options(extract, "paths", "output", "resume", "replace", "quiet")
 
     train = add_command("train")
     options.add_data_option(train)

@@ -5,9 +5,9 @@ No more than two batches of pixels are in memory, however many files there are. 
 
 import collections
 import concurrent.futures
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,13 +18,30 @@ if TYPE_CHECKING:
     from captioner.inference import Caption, Captioner
 
 
+class NamedPhoto(NamedTuple):
+    """A photo that is no file of this computer.
+
+    Attributes:
+        name: What to call it.
+        content: The bytes of its file.
+        problem: Why there are none.
+    """
+
+    name: str
+    content: bytes = b""
+    problem: str = ""
+
+    def __str__(self) -> str:
+        return self.name
+
+
 def caption_paths(
     captioner: "Captioner",
-    paths: Sequence[Path],
+    paths: Iterable[Path | NamedPhoto],
     search: "DecodingConfig | None" = None,
     *,
     batch_size: int = 32,
-) -> Generator[list[tuple[Path, "list[Caption] | Exception"]]]:
+) -> Generator[list[tuple[Path | NamedPhoto, "list[Caption] | Exception"]]]:
     """Captions photo files; one that cannot be read gets its reason and stops no other.
 
     Args:
@@ -38,30 +55,39 @@ def caption_paths(
         error that says why it has none. A batch is `batch_size` photos that can be read, so that a run which leaves
         out the first batches makes the same ones as a run from the start.
     """
+    return map_photos(
+        lambda pixels: captioner.caption_photos(pixels, search), captioner.encoder.image_size, paths, batch_size
+    )
+
+
+def map_photos(
+    work: Callable[[np.ndarray], Sequence[Any]], image_size: int, paths: Iterable[Path | NamedPhoto], batch_size: int
+) -> Generator[list[tuple[Path | NamedPhoto, Any]]]:
+    """Does for any work on pixels, uint8 `(B, S, S, 3)`, what `caption_paths` does for captions."""
     results, pixels = [], []
-    for path, loaded in _read_ahead(paths, captioner.encoder.image_size, batch_size):
+    for path, loaded in _read_ahead(paths, image_size, batch_size):
         results.append((path, loaded))
         if isinstance(loaded, np.ndarray):
             pixels.append(loaded)
         if len(pixels) == batch_size:
-            yield _caption_batch(captioner, results, pixels, search)
+            yield _finish_batch(work, results, pixels)
             results, pixels = [], []
     if results:
-        yield _caption_batch(captioner, results, pixels, search)
+        yield _finish_batch(work, results, pixels)
 
 
-def _caption_batch(captioner, results, pixels, search) -> list:
-    """Puts captions in the place of pixels."""
-    found = iter(captioner.caption_photos(np.stack(pixels), search) if pixels else ())
+def _finish_batch(work, results, pixels) -> list:
+    """Puts what work makes of them in the place of pixels."""
+    found = iter(work(np.stack(pixels)) if pixels else ())
     return [(path, next(found) if isinstance(loaded, np.ndarray) else loaded) for path, loaded in results]
 
 
 def _read_ahead(
-    paths: Sequence[Path], image_size: int, num_ahead: int
-) -> Iterator[tuple[Path, "np.ndarray | Exception"]]:
+    paths: Iterable[Path | NamedPhoto], image_size: int, num_ahead: int
+) -> Iterator[tuple[Path | NamedPhoto, "np.ndarray | Exception"]]:
     """Yields each file with its pixels, uint8 `(S, S, 3)`, or its error, and has others read while it waits."""
     pool = concurrent.futures.ThreadPoolExecutor(decoders.NUM_PROCESSES)
-    waiting: collections.deque[tuple[Path, concurrent.futures.Future]] = collections.deque()
+    waiting: collections.deque[tuple[Path | NamedPhoto, concurrent.futures.Future]] = collections.deque()
     try:
         for path in paths:
             waiting.append((path, pool.submit(_read, path, image_size)))
@@ -74,8 +100,12 @@ def _read_ahead(
         pool.shutdown(cancel_futures=True)
 
 
-def _read(path: Path, image_size: int) -> "np.ndarray | Exception":
+def _read(path: Path | NamedPhoto, image_size: int) -> "np.ndarray | Exception":
     try:
+        if isinstance(path, NamedPhoto):
+            if path.problem:
+                return OSError(path.problem)
+            return decoders.shared_pool().load_photo(path.content, image_size, path.name)
         return decoders.shared_pool().load_photo(path, image_size)
     except (photos.PhotoError, OSError) as error:
         return error

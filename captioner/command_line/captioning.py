@@ -23,6 +23,10 @@ _ON_TERMINAL, _IN_LOG = 0.1, 30
 
 def run_caption(options: argparse.Namespace) -> int:
     """Captions photos and folders of photos."""
+    if options.ray:
+        from captioner.command_line import on_ray
+
+        return on_ray.run_caption(options)
     steps.check_output(options.output)
     with _hold(options.output):
         return _Run(options).caption()
@@ -39,7 +43,7 @@ class _Run:
         self.folder = catalogue.choose_captioner(options.captioner)
         catalogue.read_config(self.folder)
         self.worth = confidence.explain_confidence(catalogue.read_metrics(self.folder))
-        listed = photo_files.list_photos(_read_paths(options.paths))
+        listed = photo_files.list_photos(read_paths(options.paths))
         self.passed_over, self.unreachable = listed.summary(), _as_results(listed.unreadable)
         self.layout = output.choose_layout(options.format, options.alternatives, for_screen=options.output is None)
         finished: collections.Counter[str] = collections.Counter()
@@ -83,8 +87,7 @@ class _Run:
         num_photos = f"{len(self.missing):,} photo{'s' * (len(self.missing) > 1)}"
         self.say(f"Loading {self.folder.name} for {num_photos} ...")
         captioner = steps.load_captioner(self.folder)
-        num_beams = max(options.num_beams or captioner.settings.num_beams, options.alternatives + 1)
-        search = steps.choose_search(captioner, num_beams=num_beams, length_penalty=options.length_penalty)
+        search = choose_search(captioner, options)
         with contextlib.closing(bulk.caption_paths(captioner, self.missing, search)) as batches:
             self.write(batches)
 
@@ -96,7 +99,7 @@ class _Run:
             self.show_progress() as bar,
         ):
             for results in itertools.chain(batches, [self.unreachable]):
-                rows = [_make_row(path, found) for path, found in results]
+                rows = [make_row(path, found) for path, found in results]
                 self.write_sidecars(results, rows)
                 writer.write(rows)
                 self.said |= {row.captions[0].confidence for row in rows if row.captions}
@@ -107,14 +110,8 @@ class _Run:
     def show_progress(self) -> tqdm.tqdm:
         # Rows that come to a terminal show the progress themselves.
         on_screen = self.options.output is None and sys.stdout.isatty()
-        return tqdm.tqdm(
-            total=self.num_asked,
-            initial=self.num_done,
-            unit="photo",
-            dynamic_ncols=True,
-            mininterval=_ON_TERMINAL if sys.stderr and sys.stderr.isatty() else _IN_LOG,
-            disable=self.options.quiet or on_screen or len(self.missing) < 2 or sys.stderr is None,
-        )
+        disable = self.options.quiet or on_screen or len(self.missing) < 2
+        return show_progress(self.num_asked, self.num_done, disable=disable)
 
     def explain_stop(self) -> str:
         done, target = f"{self.num_done:,} of {self.num_asked:,} photos", self.options.output
@@ -156,7 +153,25 @@ def _list_lines(lines: Sequence[str]) -> None:
         steps.say(f"  and {len(lines) - len(shown):,} more: 2> FILE keeps the whole list.")
 
 
-def _read_paths(paths: Sequence[str]) -> list[str]:
+def choose_search(captioner, options):
+    """Returns the search for the options `num_beams`, `length_penalty` and `alternatives`."""
+    num_beams = max(options.num_beams or captioner.settings.num_beams, options.alternatives + 1)
+    return steps.choose_search(captioner, num_beams=num_beams, length_penalty=options.length_penalty)
+
+
+def show_progress(total: int, initial: int, *, disable: bool) -> tqdm.tqdm:
+    """Returns a bar of photos: one that moves on a terminal, one now and then in a log."""
+    return tqdm.tqdm(
+        total=total,
+        initial=initial,
+        unit="photo",
+        dynamic_ncols=True,
+        mininterval=_ON_TERMINAL if sys.stderr and sys.stderr.isatty() else _IN_LOG,
+        disable=disable or sys.stderr is None,
+    )
+
+
+def read_paths(paths: Sequence[str]) -> list[str]:
     """Returns the paths, in the place of `-` those on standard input, one a line or each before a NUL.
 
     Raises:
@@ -209,7 +224,8 @@ def _as_results(unreadable: Mapping[Path, str]) -> list[tuple[Path, Exception]]:
     return [(path, OSError(reason)) for path, reason in unreadable.items()]
 
 
-def _make_row(path: Path, found) -> Row:
+def make_row(path, found) -> Row:
+    """Returns the row of a photo with its captions, or with the error that says why it has none."""
     return Row(str(path), problem=str(found)) if isinstance(found, Exception) else Row(str(path), found)
 
 

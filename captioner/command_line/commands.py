@@ -58,7 +58,11 @@ def run_evaluate(options: argparse.Namespace) -> int:
 
 
 def run_extract(options: argparse.Namespace) -> int:
-    """Encodes the photos of a data set into the feature cache."""
+    """Encodes the photos of a data set into the feature cache, or any photos into Parquet with --ray."""
+    if options.ray:
+        from captioner.command_line import on_ray
+
+        return on_ray.run_extract(options)
     steps.start_tensorflow()
     from captioner.data import datasets
     from captioner.encoders import features, weights

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from captioner import config, output
 
+_RAY_FORMATS = ("parquet", "csv", "jsonl")
 _SPLIT_CHOICES = ("validation", "test")
 CAPTION_EXAMPLES = """\
 examples:
@@ -66,10 +67,15 @@ def add_caption_options(command: argparse.ArgumentParser) -> None:
         help=f"further captions of each photo, 0 to {config.MAX_BEAMS - 1} (default: 0)",
     )
     command.add_argument(
-        "--format", choices=tuple(output.LAYOUTS), help="default: what the ending of FILE says, else text"
+        "--format",
+        choices=(*output.LAYOUTS, "parquet"),
+        help="default: what the ending of FILE says, else text, and parquet with --ray",
     )
     command.add_argument(
-        "--output", type=Path, metavar="FILE", help="write there, - for standard output (default: to the screen)"
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write there, - for standard output (default: to the screen); with --ray a folder",
     )
     command.add_argument(
         "--resume",
@@ -82,13 +88,26 @@ def add_caption_options(command: argparse.ArgumentParser) -> None:
         help="write each caption beside its photo, too, as photo.jpg.txt and photo.jpg.xmp (default: write none)",
     )
     command.add_argument(
-        "--replace", action="store_true", help="replace sidecars and keep them as NAME~1 (default: they stay)"
+        "--replace",
+        action="store_true",
+        help="replace sidecars, or the folder of --ray, and keep it as NAME~1 (default: no)",
     )
     command.add_argument(
         "--quiet", action="store_true", help="say nothing but what went wrong (default: tell what is being done)"
     )
 
+    add_ray_options(command)
+    check_ray = command.get_default("check")
+
     def check(options: argparse.Namespace) -> None:
+        check_ray(options)
+        if options.ray:
+            options.format = options.format or "parquet"
+            if options.format not in _RAY_FORMATS or options.sidecar:
+                command.error(f"--ray writes --format {', '.join(_RAY_FORMATS)}, and no sidecars")
+            return
+        if options.format == "parquet":
+            command.error("--format parquet needs --ray")
         options.output = None if options.output == Path("-") else options.output
         ending = options.output.suffix.lower() if options.output else ""
         options.format = options.format or output.ENDINGS.get(ending, "text" if not ending else None)
@@ -98,6 +117,39 @@ def add_caption_options(command: argparse.ArgumentParser) -> None:
             command.error("--resume needs --output FILE and --format csv or jsonl")
         if options.replace and not options.sidecar:
             command.error("--replace needs --sidecar: a FILE that exists is kept as FILE~1 without being asked")
+
+    command.set_defaults(check=check)
+
+
+def add_ray_options(command: argparse.ArgumentParser, *others: str) -> None:
+    """Adds what runs a command on a cluster; `others` are options that it takes there alone."""
+    group = command.add_argument_group("millions of photos, on a Ray cluster")
+    group.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="HOST:PORT of the cluster's head, or local for this computer alone (default: no cluster). PATH may be "
+        "Parquet files with the columns bytes and path or id; --output is a folder that gets a file for every part",
+    )
+    group.add_argument(
+        "--photos-per-file",
+        type=whole_number(1),
+        metavar="N",
+        help="default: 1024; of Parquet what a row group holds",
+    )
+    group.add_argument(
+        "--workers", type=whole_number(1), metavar="N", help="default: as many as the cluster has room for"
+    )
+    check_others = command.get_default("check")
+
+    def check(options: argparse.Namespace) -> None:
+        check_others(options)
+        given = [name for name in (*others, "photos_per_file", "workers") if getattr(options, name)]
+        if given and not options.ray:
+            command.error(f"{', '.join(given).replace('_', '-')}: with --ray ADDRESS alone")
+        if options.ray and (not options.paths or options.output is None):
+            command.error("--ray needs PATH and --output")
+        if options.ray and getattr(options, "data", None):
+            command.error("--ray takes photos by PATH, not --data")
 
     command.set_defaults(check=check)
 

@@ -46,14 +46,14 @@ def resume_file(path: Path, layout: ResumableLayout) -> collections.Counter[str]
     if path.is_file() and path.stat().st_size != len(kept):
         with files.replace_file(path.resolve()) as new:
             new.write_bytes(kept)
-    return collections.Counter(_as_written(name) for name, has_captions in found if has_captions)
+    return collections.Counter(as_written(name) for name, has_captions in found if has_captions)
 
 
 def leave_out(paths: Sequence[Path], finished: collections.Counter[str]) -> list[Path]:
     """Returns the paths that are not in a file yet; one that is there once and given twice is left out once."""
     left, missing = collections.Counter(finished), []
     for path in paths:
-        name = _as_written(str(path))
+        name = as_written(str(path))
         if left[name]:
             left[name] -= 1
         else:
@@ -82,6 +82,6 @@ def _refusal(path: Path, layout: ResumableLayout, received: str) -> ValueError:
     )
 
 
-def _as_written(name: str) -> str:
+def as_written(name: str) -> str:
     """Returns a name that is no Unicode as `open_text` writes it."""
     return name.encode("utf-8", "backslashreplace").decode()

@@ -128,7 +128,7 @@ def _extract(encoder, read, folder: Path, index: dict, progress: bool) -> None:
         for rows, pixels, failed in _read_batches(encoder.image_size, read, index, batches):
             views = encoder.encode(pixels)
             for file, array, view in zip(opened, arrays.values(), views, strict=True):
-                values = _to_float16(view[: len(rows)], encoder)
+                values = to_float16(view[: len(rows)], encoder)
                 values[[image_ids[row] in failed for row in rows]] = 0
                 for row, value in zip(rows, values, strict=True):
                     file.seek(array.offset + row * value.nbytes)
@@ -154,7 +154,12 @@ def _plan_batches(index: dict, read) -> list[list[int]]:
     return [list(rows[start : start + size]) for rows in (mended, missing) for start in range(0, len(rows), size)]
 
 
-def _to_float16(view: np.ndarray, encoder) -> np.ndarray:
+def to_float16(view: np.ndarray, encoder) -> np.ndarray:
+    """Returns features as they are kept.
+
+    Raises:
+        ValueError: If float16 cannot hold them.
+    """
     with np.errstate(over="ignore"):
         rows = view.astype(np.float16)
     if not np.isfinite(rows).all():

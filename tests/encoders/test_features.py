@@ -151,7 +151,7 @@ def test_the_default_folder_is_its_own_for_every_encoder_and_photo_set(paths, tm
     [
         pytest.param("write_index", 1, None, id="arrays-made-but-no-index"),
         pytest.param("encode", 2, 2, id="while-encoding"),
-        pytest.param("_to_float16", 4, 2, id="between-the-two-views-of-a-batch"),
+        pytest.param("to_float16", 4, 2, id="between-the-two-views-of-a-batch"),
         pytest.param("write_index", 4, 4, id="rows-written-but-not-yet-in-the-index"),
     ],
 )
