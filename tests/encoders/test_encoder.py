@@ -375,10 +375,11 @@ def test_equal_weights_have_equal_fingerprints_and_others_do_not(tiny, tmp_path)
     assert load_encoder("tiny", weights=tmp_path / "other.weights.h5").fingerprint != first.fingerprint
 
 
-def test_a_mirrored_encoder_gives_the_means_over_photo_and_mirror_image(tiny):
+@pytest.mark.parametrize("count", [2, 5])  # In one pass, and in two.
+def test_a_mirrored_encoder_gives_the_means_over_photo_and_mirror_image(tiny, count):
     plain, mirrored = (load_encoder("tiny", weights=tiny, mirrored=value) for value in (False, True))
     side = plain.image_size
-    photos = np.random.default_rng(0).integers(0, 256, (2, side, side, 3), dtype=np.uint8)
+    photos = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
     pooled, regions = plain.encode(photos)
     turned_pooled, turned_regions = plain.encode(photos[:, :, ::-1])
     grid = round(plain.num_regions**0.5)
