@@ -4,6 +4,7 @@ Batches hold captions of like length, so little of a batch is padding. Legend: `
 size, `R` regions, `D` region depth.
 """
 
+import array
 import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -89,16 +90,19 @@ class CaptionBatches:
             raise ValueError("There are no captions to train on. Received: captions=[]")
         self._features, self.batch_size, self._seed = features, batch_size, seed
         self._views = PhotoViews([image_id for image_id, _ in captions], features, crops, crop_share)
-        self._tokens = [
-            np.array([vocabulary.start_id, *vocabulary.encode(text), vocabulary.end_id][: max_length + 1], np.int32)
-            for _, text in captions
-        ]
-        self._lengths = np.array([len(tokens) - 1 for tokens in self._tokens])
+        # One array of all words, not one for each caption, of which there may be millions.
+        tokens, lengths = array.array("i"), array.array("i")
+        for _, text in captions:
+            ids = [vocabulary.start_id, *vocabulary.encode(text), vocabulary.end_id][: max_length + 1]
+            tokens.extend(ids)
+            lengths.append(len(ids) - 1)
+        self._tokens, self._lengths = np.array(tokens), np.array(lengths)
+        self._starts = np.cumsum(self._lengths + 1) - self._lengths - 1
 
     @property
     def num_batches(self) -> int:
         """Batches of one epoch; the last may be smaller."""
-        return -(-len(self._tokens) // self.batch_size)
+        return -(-len(self._lengths) // self.batch_size)
 
     def epoch(self, number: int, *, shuffle: bool = True) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
         """Yields the batches of one epoch.
@@ -133,7 +137,7 @@ class CaptionBatches:
             order = np.argsort(self._lengths, kind="stable")
             return [order[i : i + size] for i in range(0, len(order), size)]
         random = np.random.default_rng([self._seed, number])
-        shuffled = random.permutation(len(self._tokens))
+        shuffled = random.permutation(len(self._lengths))
         batches = []
         for start in range(0, len(shuffled), size * _POOL_BATCHES):
             pool = shuffled[start : start + size * _POOL_BATCHES]
@@ -144,7 +148,8 @@ class CaptionBatches:
     def _batch(self, indices: np.ndarray, random: np.random.Generator):
         ids = np.full((len(indices), self._lengths[indices].max() + 1), Vocabulary.pad_id, np.int32)
         for row, index in enumerate(indices):
-            ids[row, : len(self._tokens[index])] = self._tokens[index]
+            start, length = self._starts[index], self._lengths[index] + 1
+            ids[row, :length] = self._tokens[start : start + length]
         # The end marker is a target only; as an input it would start a word that is never scored.
         input_ids = np.where(ids[:, :-1] == Vocabulary.end_id, Vocabulary.pad_id, ids[:, :-1])
         views = self._views.take(indices, random)

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from captioner.encoders.encoder import Encoder
     from captioner.encoders.stages import Stem
 
+# The index is written after every batch, or of more photos so much more seldom that writing it takes no more of each
+# photo's time; a run that is killed encodes again what the index does not claim.
+_PHOTOS_OF_AN_INDEX = 10_000
+
 
 class FeatureStore:
     """Memory-mapped features of a set of photos. Make one with `extract_features`.
@@ -118,6 +122,7 @@ def _extract(encoder, read, folder: Path, index: dict, progress: bool) -> None:
     """Fills the rows of a cache that are missing, batch by batch."""
     arrays = {view: cache.open_array(folder, view, index) for view in cache.VIEWS}
     batches, image_ids = _plan_batches(index, read), index["image_ids"]
+    every = max(1, len(image_ids) // _PHOTOS_OF_AN_INDEX)
     bar = tqdm.tqdm(
         total=len(image_ids), initial=len(image_ids) - sum(map(len, batches)), unit="photo", disable=not progress,
         desc=f"{encoder.name} features",
@@ -125,7 +130,7 @@ def _extract(encoder, read, folder: Path, index: dict, progress: bool) -> None:
     with bar, contextlib.ExitStack() as stack:
         # Plain writes, not through the map: a full disk is then an error, where a map would kill the process.
         opened = [stack.enter_context((folder / f"{view}.npy").open("r+b")) for view in cache.VIEWS]
-        for rows, pixels, failed in _read_batches(encoder.image_size, read, index, batches):
+        for number, (rows, pixels, failed) in enumerate(_read_batches(encoder.image_size, read, index, batches), 1):
             views = encoder.encode(pixels)
             for file, array, view in zip(opened, arrays.values(), views, strict=True):
                 values = to_float16(view[: len(rows)], encoder)
@@ -137,7 +142,8 @@ def _extract(encoder, read, folder: Path, index: dict, progress: bool) -> None:
                 # After a power cut, too, the index must not claim rows that never reached the disk.
                 os.fsync(file.fileno())
             cache.note_rows(index, arrays, rows, failed)
-            cache.write_index(folder, index)
+            if number % every == 0 or number == len(batches):
+                cache.write_index(folder, index)
             bar.update(len(rows))
 
 

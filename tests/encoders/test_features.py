@@ -111,6 +111,19 @@ def test_photos_are_encoded_in_batches_of_one_shape(paths, folder):
     assert encoder.batches == [3, 3, 3]
 
 
+def test_of_many_photos_the_index_is_written_more_seldom_and_whole_at_the_end(paths, folder, monkeypatch):
+    written = []
+    write_index = cache.write_index
+    monkeypatch.setattr(features, "_PHOTOS_OF_AN_INDEX", 3)
+    monkeypatch.setattr(
+        cache, "write_index", lambda *given: written.append(given[1]["num_done"]) or write_index(*given)
+    )
+    extract(QuadrantEncoder(), paths, folder, batch_size=1)
+    # 7 photos: at the start, after every second batch, and after the last.
+    assert written == [0, 2, 4, 6, 7]
+    assert json.loads((folder / "index.json").read_text())["num_done"] == 7
+
+
 def test_rows_come_in_the_order_that_is_asked_for(paths, folder):
     store = extract(QuadrantEncoder(), paths, folder)
     np.testing.assert_array_equal(store.row_numbers(["5.png", "0.png", "5.png"]), [5, 0, 5])
