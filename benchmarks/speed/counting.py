@@ -1,0 +1,46 @@
+"""How many floating-point operations of matrix products a photo, a step of the decoder and a search take."""
+
+import math
+from collections.abc import Sequence
+
+import keras
+
+
+def count_network(network: keras.Model) -> int:
+    """Returns the operations of convolutions and dense layers for one photo."""
+    total = 0
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.DepthwiseConv2D):
+            total += 2 * math.prod(layer.output.shape[1:]) * math.prod(layer.kernel_size)
+        elif isinstance(layer, keras.layers.Conv2D):
+            total += 2 * math.prod(layer.output.shape[1:]) * math.prod(layer.kernel.shape[:-1])
+        elif isinstance(layer, keras.layers.Dense):
+            total += 2 * math.prod(layer.kernel.shape)
+    return total
+
+
+def count_step(decoder) -> int:
+    """Returns the operations of one step of one beam."""
+    shape, vocabulary_size = decoder.settings, decoder.sizes["vocabulary_size"]
+    units, memory, embedding = shape.units, shape.memory_size, shape.embedding_size
+    attention = units * shape.attention_size + decoder.num_tokens * (shape.attention_size + memory) + units
+    lstm = (embedding + memory + units) * 4 * units
+    output = (units + memory + embedding) * units + units * vocabulary_size
+    return 2 * (attention + lstm + output)
+
+
+def count_start(decoder) -> int:
+    """Returns the operations of reading one photo's features."""
+    shape, sizes = decoder.settings, decoder.sizes
+    pooled = sizes["pooled_size"] * (shape.memory_size + 2 * shape.units)
+    regions = sizes["num_regions"] * sizes["region_size"] * shape.memory_size
+    return 2 * (pooled + regions + decoder.num_tokens * shape.memory_size * shape.attention_size)
+
+
+def count_search(decoder, captions: Sequence[Sequence], num_beams: int) -> int:
+    """Returns the operations of a search that found these captions of each photo.
+
+    A photo takes the steps of its longest caption, its end included, and no more.
+    """
+    steps = sum(max(len(caption.words) for caption in found) + 1 for found in captions)
+    return len(captions) * count_start(decoder) + num_beams * steps * count_step(decoder)
