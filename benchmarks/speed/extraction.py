@@ -10,6 +10,7 @@ from benchmarks.speed import counting, measuring, popular_recipe
 from captioner.encoders import features, specs
 from captioner.encoders.encoder import load_encoder
 
+_BATCH_SIZE = 64
 _RANDOM = "Weights are random, which does not change the time: VGG16's need not be had. Photos are not mirrored."
 
 
@@ -26,7 +27,8 @@ def measure(*, small: bool = False, encoder_name: str = "vgg16") -> measuring.Re
         def extract():
             # A new folder each time, or the finished cache would be opened.
             place = Path(folder, f"cache-{next(numbers)}")
-            features.extract_features(encoder, {p.name: p for p in paths}, place, batch_size=min(count, 64), progress=False)
+            named = {path.name: path for path in paths}
+            features.extract_features(encoder, named, place, batch_size=min(count, _BATCH_SIZE), progress=False)
             peaks.append(process.memory_info().rss / 1e6)
 
         seconds = measuring.take_turns(
