@@ -1,21 +1,20 @@
-"""Keeps results and prints the README's tables of them, or writes them there.
+"""Keeps results and prints the tables of README and docs/results.md, or writes them there.
 
     python -m benchmarks.results_table [--keep artifacts/NAME] [--write]
 
 A result, `artifacts/results/<data>-<name>.json`, is the `metrics.json` that `model.ipynb` wrote for a captioner,
-without the captions.
+without the captions. `looked_at.json` is what a person judged, photo by photo.
 """
 
 import argparse
 from pathlib import Path
 
 from captioner import config
-from captioner.artifacts import results
+from captioner.artifacts import confidence, results
 
-README = config.PROJECT_DIR / "README.md"
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
-CLAIMS_BEGIN, CLAIMS_END = "<!-- claims: begin -->", "<!-- claims: end -->"
-STEPS_BEGIN, STEPS_END = "<!-- steps: begin -->", "<!-- steps: end -->"
+README, DETAILS = config.PROJECT_DIR / "README.md", config.PROJECT_DIR / "docs" / "results.md"
+# Which table stands in which file, between `<!-- name: begin -->` and `<!-- name: end -->`.
+PLACES = {"looked": README, "confidence": README, "results": README, "claims": DETAILS, "steps": DETAILS}
 CLAIMS = {
     "colors": "colours no reference names",
     "numbers": "numbers no reference gives",
@@ -95,6 +94,35 @@ def build_steps_table(runs: dict[str, dict]) -> str:
     return "\n".join(lines)
 
 
+def build_looked_table(looked: dict) -> str:
+    """Returns a Markdown table of what a person who looked at photos thought of their captions, with examples.
+
+    Args:
+        looked: From `captioner.artifacts.results.read_looked_at`.
+    """
+    lines = [f"| of {len(looked['photos'])} photos | captions | for example |", "|---" * 3 + "|"]
+    for judgement in ("right", "partly", "wrong"):
+        photos = [photo for photo in looked["photos"] if photo["judgement"] == judgement]
+        examples = (
+            f"“{photo['caption']}”" + (f" ({photo['instead']})" if photo["instead"] else "") for photo in photos[:2]
+        )
+        lines.append(f"| {judgement} | {len(photos)} | {' '.join(examples)} |")
+    return "\n".join(lines)
+
+
+def build_tables() -> dict[str, str]:
+    """Returns name -> Markdown of all tables, from the results that are kept."""
+    reports = results.read_results()
+    looked = results.read_looked_at()
+    return {
+        "looked": build_looked_table(looked),
+        "confidence": confidence.list_confidence(reports[looked["captioner"]]),
+        "results": build_table(reports, results.read_published()),
+        "claims": build_claims_table(reports),
+        "steps": build_steps_table(results.read_runs()),
+    }
+
+
 def _overused_row(asked: dict[str, dict]) -> str:
     """Returns the most over-used word of each, with its share of the captions and of the references."""
     words = [claims["overused"][0] for claims in asked.values()]
@@ -102,15 +130,16 @@ def _overused_row(asked: dict[str, dict]) -> str:
     return "| the most over-used word, in brackets its share of the references | " + " | ".join(cells) + " |"
 
 
-def replace_table(readme: str, table: str, begin: str = BEGIN, end: str = END) -> str:
-    """Returns the README with the part between two markers replaced.
+def replace_table(text: str, name: str, table: str) -> str:
+    """Returns a page with the part between two markers replaced.
 
     Raises:
         ValueError: If the markers are missing.
     """
-    if begin not in readme or end not in readme:
-        raise ValueError(f"README.md must hold the lines {begin!r} and {end!r}.")
-    before, rest = readme.split(begin, 1)
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    if begin not in text or end not in text:
+        raise ValueError(f"{PLACES[name].name} must hold the lines {begin!r} and {end!r}.")
+    before, rest = text.split(begin, 1)
     return f"{before}{begin}\n{table}\n{end}{rest.split(end, 1)[1]}"
 
 
@@ -121,20 +150,17 @@ def _row(label: str, split: str, scores: dict) -> str:
 def main() -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="write the table into README.md")
+    parser.add_argument("--write", action="store_true", help="write the tables into their pages")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="folder of a captioner whose metrics become a result")
     options = parser.parse_args()
     if options.keep:
         print(f"Kept {results.keep_result(options.keep).name}.")
-    reports = results.read_results()
-    table, claims = build_table(reports, results.read_published()), build_claims_table(reports)
-    steps = build_steps_table(results.read_runs())
-    if options.write:
-        readme = replace_table(README.read_text(encoding="utf-8"), table)
-        readme = replace_table(readme, claims, CLAIMS_BEGIN, CLAIMS_END)
-        README.write_text(replace_table(readme, steps, STEPS_BEGIN, STEPS_END), encoding="utf-8")
-    else:
-        print(f"{table}\n\n{claims}\n\n{steps}")
+    for name, table in build_tables().items():
+        if options.write:
+            text = replace_table(PLACES[name].read_text(encoding="utf-8"), name, table)
+            PLACES[name].write_text(text, encoding="utf-8")
+        else:
+            print(f"{table}\n")
 
 
 if __name__ == "__main__":

@@ -45,10 +45,9 @@ def fresh_environment(tmp_path):
 
 
 def read_command(readme: Path) -> str:
-    """Returns the first shell command under "Start"."""
-    return re.search(
-        r"^## Start\n.*?```bash\n(.*?)\n```", readme.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
-    )[1]
+    """Returns what follows the clone in the first shell commands under "Start"."""
+    text = readme.read_text(encoding="utf-8")
+    return re.search(r"^## Start\n.*?```bash\ngit clone [^\n]*\n([^\n]*)\n```", text, re.DOTALL | re.MULTILINE)[1]
 
 
 def test_the_first_command_of_the_readme_ends_with_the_page_answering(

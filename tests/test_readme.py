@@ -1,27 +1,51 @@
-"""The README says what the result files say."""
+"""README and docs/ say what the result files say, and their links and badges are true."""
 
 import dataclasses
+import re
+import tomllib
 
 import pytest
 
 from benchmarks import encoder_speed, results_table
 from captioner import config
-from captioner.artifacts import results
+
+PAGES = [f"docs/{file.name}" for file in sorted((config.PROJECT_DIR / "docs").glob("*.md"))]
 
 
-def test_the_table_in_the_readme_is_the_one_that_the_result_files_give():
-    readme = results_table.README.read_text(encoding="utf-8")
-    reports = results.read_results()
-    table = results_table.build_table(reports, results.read_published())
-    assert results_table.replace_table(readme, table) == readme
-    claims = results_table.build_claims_table(reports)
-    assert results_table.replace_table(readme, claims, results_table.CLAIMS_BEGIN, results_table.CLAIMS_END) == readme
+@pytest.mark.parametrize("name", results_table.PLACES)
+def test_tables_are_those_that_the_result_files_give(name):
+    text = results_table.PLACES[name].read_text(encoding="utf-8")
+    assert results_table.replace_table(text, name, results_table.build_tables()[name]) == text
 
 
-def test_steps_in_the_readme_are_those_of_the_runs_that_are_kept():
-    readme = results_table.README.read_text(encoding="utf-8")
-    steps = results_table.build_steps_table(results.read_runs())
-    assert results_table.replace_table(readme, steps, results_table.STEPS_BEGIN, results_table.STEPS_END) == readme
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "data/README.md", *PAGES])
+def test_links_lead_to_files_that_are_there(page):
+    text = (config.PROJECT_DIR / page).read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
+    missing = [link for link in links if not (config.PROJECT_DIR / page).parent.joinpath(link).exists()]
+    assert not missing
+
+
+def test_badges_say_what_the_package_says():
+    project = tomllib.loads((config.PROJECT_DIR / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for badge, text in (("licence", project["license"]), ("python", project["requires-python"].lstrip(">=") + "+")):
+        assert f">{text}</text>" in (config.PROJECT_DIR / "docs" / f"{badge}.svg").read_text(encoding="utf-8")
+
+
+def test_what_a_person_thought_of_captions_is_counted_with_examples():
+    photos = [
+        {"caption": "A dog.", "judgement": "right", "instead": ""},
+        {"caption": "A cat.", "judgement": "wrong", "instead": "a cow"},
+        {"caption": "Two dogs.", "judgement": "wrong", "instead": "a goat"},
+        {"caption": "No.", "judgement": "wrong", "instead": "three"},
+    ]
+    assert results_table.build_looked_table({"photos": photos}).splitlines() == [
+        "| of 4 photos | captions | for example |",
+        "|---|---|---|",
+        "| right | 1 | “A dog.” |",
+        "| partly | 0 |  |",
+        "| wrong | 3 | “A cat.” (a cow) “Two dogs.” (a goat) |",
+    ]
 
 
 def test_a_step_of_a_run_is_a_row():
@@ -68,7 +92,7 @@ def test_claims_stand_beside_those_of_people_where_captions_were_asked_for_them(
 
 def test_a_readme_without_markers_is_refused():
     with pytest.raises(ValueError, match="README.md must hold the lines"):
-        results_table.replace_table("# Title", "| table |")
+        results_table.replace_table("# Title", "looked", "| table |")
 
 
 def test_a_captioner_stands_in_the_plot_by_the_speed_of_its_own_encoder():

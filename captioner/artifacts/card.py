@@ -47,10 +47,9 @@ def write_card(captioner: Captioner, name: str, metrics: dict) -> str:
 
 def _describe_confidence(metrics: dict) -> str:
     """Returns a line for each word that says how sure the captioner is, with what the word is worth."""
-    said = confidence.explain_confidence(metrics)
-    if not said:
+    lines = confidence.list_confidence(metrics)
+    if not lines:
         return "It was never measured when it is right, so it says nothing of how sure it is."
-    lines = "\n".join(f"- **{word}**: {sentence[0].lower()}{sentence[1:]}" for word, sentence in said.items())
     mark = metrics["calibration"].get("right_from_cider_d")
     right = "" if mark is None else _RIGHT.format(mark=mark, subject=confidence.subject_of(metrics))
     return f"{lines}{right}"

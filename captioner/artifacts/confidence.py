@@ -31,6 +31,12 @@ def explain_confidence(metrics: Mapping) -> dict[str, str]:
     return {word: f"Of captions like this, {share} right {where}." for word, share in shares.items()}
 
 
+def list_confidence(metrics: Mapping) -> str:
+    """Returns the same as a Markdown list."""
+    said = explain_confidence(metrics)
+    return "\n".join(f"- **{word}**: {sentence[0].lower()}{sentence[1:]}" for word, sentence in said.items())
+
+
 def subject_of(metrics: Mapping) -> str:
     """Returns what a captioner was trained and measured on: "photos", or "drawings" of this project."""
     return "drawings" if metrics.get("data") == "drawings" else "photos"

@@ -1,7 +1,8 @@
 """Results that were kept: what this project's captioners scored on Flickr8k, and what others published.
 
 `artifacts/results/flickr8k-<captioner>.json` is the `metrics.json` of a captioner without its captions, put there by
-`python -m benchmarks.results_table --keep`. `published.json` holds scores of others with their sources.
+`python -m benchmarks.results_table --keep`. `published.json` holds scores of others with their sources, and
+`looked_at.json` what a person thought of captions.
 """
 
 import json
@@ -31,6 +32,11 @@ def read_runs(folder: str | Path = RESULTS_DIR) -> dict[str, dict]:
 def read_published(folder: str | Path = RESULTS_DIR) -> list[dict]:
     """Returns what others published for the same test split: `name`, `split`, scores in percent and `source`."""
     return json.loads((Path(folder) / _PUBLISHED_FILE).read_text(encoding="utf-8"))
+
+
+def read_looked_at(folder: str | Path = RESULTS_DIR) -> dict:
+    """Returns what a person thought of captions: `captioner`, and `photos` with captions and judgements."""
+    return files.read_json(Path(folder) / "looked_at.json", _REMEDY)
 
 
 def keep_result(captioner_dir: str | Path, folder: str | Path = RESULTS_DIR) -> Path:
