@@ -2,8 +2,8 @@
 
     python -m benchmarks.decoder_speed artifacts/compact [--source $FLICKR8K_DIR/Images] [--photos 1000]
 
-Both take the same files in turns, several rounds: a thread for each core, or all processes. Writes
-`artifacts/results/decoder_speed.json`, or `decoder_speed_large.json` with `--megapixels`.
+Both take the same files in turns, several rounds. Writes `artifacts/results/decoder_speed.json`, or
+`decoder_speed_large.json` with `--megapixels`. With fewer photos in the folder than wanted, they are taken again.
 """
 
 import argparse
@@ -13,7 +13,6 @@ import os
 import tempfile
 import time
 import unittest.mock
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -34,17 +33,28 @@ def measure_work() -> float:
     return time.process_time() + sum(times.user + times.system for times in started)
 
 
-def time_all(load_photo: Callable, num_threads: int, paths: list[Path]) -> tuple[float, float]:
-    """Returns the seconds to decode files with so many threads, by the clock and of work."""
+class Threads:
+    """Decodes in threads of this process, one for each core: what the processes are compared with."""
+
+    def load_photos(self, requests, image_size, num_ahead=32):
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            waiting = collections.deque()
+            for request in requests:
+                waiting.append(pool.submit(photos.load_photo, request.source, image_size))
+                if len(waiting) > num_ahead:
+                    yield waiting.popleft().result()
+            yield from (future.result() for future in waiting)
+
+
+def time_all(pool, paths: list[Path]) -> tuple[float, float]:
+    """Returns the seconds to decode files, by the clock and of work."""
     start, work = time.perf_counter(), measure_work()
-    with concurrent.futures.ThreadPoolExecutor(num_threads) as pool:
-        list(pool.map(lambda path: load_photo(path, _IMAGE_SIZE), paths))
+    collections.deque(pool.load_photos(map(decoders.Request, paths), _IMAGE_SIZE), maxlen=0)
     return time.perf_counter() - start, measure_work() - work
 
 
-def time_captions(captioner, way: str, paths: list[Path]) -> tuple[float, float]:
+def time_captions(captioner, pool, paths: list[Path]) -> tuple[float, float]:
     """Returns the seconds to caption files as the command does, by the clock and of work."""
-    pool = decoders.shared_pool() if way == "processes" else photos
     start, work = time.perf_counter(), measure_work()
     with unittest.mock.patch.object(bulk.decoders, "shared_pool", return_value=pool):
         collections.deque(bulk.caption_paths(captioner, paths), maxlen=0)
@@ -69,18 +79,18 @@ def main() -> None:
     options = parser.parse_args()
     captioner = saving.load_captioner(options.captioner)
     decoding, captioning = {way: [] for way in _WAYS}, {way: [] for way in _WAYS}
-    ways = {"threads": (photos.load_photo, os.cpu_count() or 1)}
-    ways["processes"] = (decoders.shared_pool().load_photo, decoders.NUM_PROCESSES)
+    pools = dict(zip(_WAYS, (Threads(), decoders.shared_pool()), strict=True))
     with tempfile.TemporaryDirectory() as folder:
         if options.source and not options.megapixels:
-            paths = sorted(options.source.glob("*.jpg"))[: options.photos]
+            given = sorted(options.source.glob("*.jpg"))
+            paths = [given[number % len(given)] for number in range(options.photos)]
         else:
             size = options.megapixels or 0.2
             paths = page_server.make_photos(Path(folder), options.photos, options.source, megapixels=size)
         for number in range(options.rounds + 1):
             for way in _WAYS:
-                decoding[way].append(time_all(*ways[way], paths))
-                captioning[way].append(time_captions(captioner, way, paths))
+                decoding[way].append(time_all(pools[way], paths))
+                captioning[way].append(time_captions(captioner, pools[way], paths))
             if not number:  # The first round starts processes and compiles functions.
                 decoding, captioning = {way: [] for way in _WAYS}, {way: [] for way in _WAYS}
     result = {"photos": len(paths), "rounds": options.rounds, "megapixels": options.megapixels}

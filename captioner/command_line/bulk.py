@@ -1,17 +1,17 @@
-"""Captions thousands of photo files: batch by batch, in their order, while threads read the photos that come next.
+"""Captions thousands of photo files: batch by batch, in their order, while the photos that come next are read.
 
 No more than two batches of pixels are in memory, however many files there are. Legend: `S` side of a photo in pixels.
 """
 
-import collections
-import concurrent.futures
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+import contextlib
+import itertools
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from captioner.data import decoders, photos
+from captioner.data import decoders
 
 if TYPE_CHECKING:
     from captioner.config import DecodingConfig
@@ -65,13 +65,14 @@ def map_photos(
 ) -> Generator[list[tuple[Path | NamedPhoto, Any]]]:
     """Does for any work on pixels, uint8 `(B, S, S, 3)`, what `caption_paths` does for captions."""
     results, pixels = [], []
-    for path, loaded in _read_ahead(paths, image_size, batch_size):
-        results.append((path, loaded))
-        if isinstance(loaded, np.ndarray):
-            pixels.append(loaded)
-        if len(pixels) == batch_size:
-            yield _finish_batch(work, results, pixels)
-            results, pixels = [], []
+    with contextlib.closing(_read_ahead(paths, image_size, batch_size)) as loading:
+        for path, loaded in loading:
+            results.append((path, loaded))
+            if isinstance(loaded, np.ndarray):
+                pixels.append(loaded)
+            if len(pixels) == batch_size:
+                yield _finish_batch(work, results, pixels)
+                results, pixels = [], []
     if results:
         yield _finish_batch(work, results, pixels)
 
@@ -84,28 +85,15 @@ def _finish_batch(work, results, pixels) -> list:
 
 def _read_ahead(
     paths: Iterable[Path | NamedPhoto], image_size: int, num_ahead: int
-) -> Iterator[tuple[Path | NamedPhoto, "np.ndarray | Exception"]]:
-    """Yields each file with its pixels, uint8 `(S, S, 3)`, or its error, and has others read while it waits."""
-    pool = concurrent.futures.ThreadPoolExecutor(decoders.NUM_PROCESSES)
-    waiting: collections.deque[tuple[Path | NamedPhoto, concurrent.futures.Future]] = collections.deque()
-    try:
-        for path in paths:
-            waiting.append((path, pool.submit(_read, path, image_size)))
-            if len(waiting) > num_ahead:
-                path, future = waiting.popleft()
-                yield path, future.result()
-        for path, future in waiting:
-            yield path, future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+) -> Generator[tuple[Path | NamedPhoto, "np.ndarray | Exception"]]:
+    """Yields each file with its pixels, uint8 `(S, S, 3)`, or its error, and has others read meanwhile."""
+    paths, wanted = itertools.tee(paths)
+    loading = decoders.shared_pool().load_photos(map(_request, wanted), image_size, num_ahead=num_ahead)
+    with contextlib.closing(loading):
+        for path, loaded in zip(paths, loading, strict=True):
+            problem = path.problem if isinstance(path, NamedPhoto) else ""
+            yield path, OSError(problem) if problem else loaded
 
 
-def _read(path: Path | NamedPhoto, image_size: int) -> "np.ndarray | Exception":
-    try:
-        if isinstance(path, NamedPhoto):
-            if path.problem:
-                return OSError(path.problem)
-            return decoders.shared_pool().load_photo(path.content, image_size, path.name)
-        return decoders.shared_pool().load_photo(path, image_size)
-    except (photos.PhotoError, OSError) as error:
-        return error
+def _request(path: Path | NamedPhoto) -> decoders.Request:
+    return decoders.Request(path.content, path.name) if isinstance(path, NamedPhoto) else decoders.Request(path)

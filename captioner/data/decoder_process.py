@@ -12,6 +12,8 @@ import signal
 import struct
 import sys
 
+import numpy as np
+
 from captioner.data import photo_budget, photos
 
 # What a pipe and its buffers hold: the whole of a photo, so that neither side waits for the other to take it in parts.
@@ -28,7 +30,7 @@ _OWN_MEGABYTES = 60
 
 def serve() -> None:
     """Answers requests from standard input on standard output until it is closed."""
-    source, sink = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb", PIPE_BYTES)
+    source, sink = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     # Nothing that a decoder prints may pass for an answer.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     _set_limits()
@@ -38,24 +40,23 @@ def serve() -> None:
         size, content_size = REQUEST.unpack(head)
         request, content = json.loads(source.read(size)), source.read(content_size)
         with contextlib.suppress(BrokenPipeError):
-            for part in _answer(request, content):
-                sink.write(part)
+            sink.write(_answer(request, content))
             sink.flush()
 
 
-def _answer(request: dict, content: bytes) -> tuple[bytes, bytes, bytes]:
+def _answer(request: dict, content: bytes) -> bytes:
     source = content if request["path"] is None else request["path"]
     try:
         with _limit_of_time():
             photo = photos.open_photo(source, request["name"], reduced=True)
-            pixels = photos.square_photo(photo, request["image_size"], request["box"]).tobytes()
+            pixels = photos.square_photo(photo, request["image_size"], request["box"])
             side = request["preview_side"]
             preview = photos.encode_preview(photo, side) if side else b""
     except (photos.PhotoError, MemoryError) as error:
         reason = photo_budget.too_large(request["name"]) if isinstance(error, MemoryError) else error
         sentence = str(reason).encode()
-        return REPLY.pack(False, len(sentence), 0), sentence, b""
-    return REPLY.pack(True, len(pixels), len(preview)), pixels, preview
+        return REPLY.pack(False, len(sentence), 0) + sentence
+    return b"".join((REPLY.pack(True, pixels.nbytes, len(preview)), np.ascontiguousarray(pixels).data, preview))
 
 
 @contextlib.contextmanager

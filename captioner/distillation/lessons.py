@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import tqdm
 
-from captioner.data import datasets, photos
+from captioner.data import datasets, decoders, photos
 from captioner.data.vocabulary import FUNCTION_WORDS
 
 
@@ -58,12 +58,13 @@ def read_lessons(
     with tqdm.tqdm(total=num_photos, desc="photos", disable=not progress) as bar:
 
         def read(dataset: datasets.CaptionDataset, split: str) -> tuple[np.ndarray, np.ndarray]:
-            found = {}
-            for image_id, path in dataset.photo_paths(split).items():
-                try:
-                    found[image_id] = photos.load_photo(path, image_size)
-                except photos.PhotoError as error:
-                    failed[str(path)] = str(error)
+            found, paths = {}, dataset.photo_paths(split)
+            loading = decoders.shared_pool().load_photos(map(decoders.Request, paths.values()), image_size)
+            for (image_id, path), loaded in zip(paths.items(), loading, strict=True):
+                if isinstance(loaded, photos.PhotoError):
+                    failed[str(path)] = str(loaded)
+                else:
+                    found[image_id] = loaded
                 bar.update()
             pixels = np.array(list(found.values()), np.uint8).reshape(-1, image_size, image_size, 3)
             return pixels, share_words(dataset, list(found), vocabulary)

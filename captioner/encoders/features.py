@@ -102,8 +102,9 @@ def extract_features(
     folder = Path(folder) if folder else _default_folder(expected)
     index = cache.open_index(folder, expected)
 
-    def read(image_id):
-        return decoders.shared_pool().load_photo(photo_paths[image_id], encoder.image_size, box=boxes.get(image_id))
+    def read(image_ids):
+        requests = (decoders.Request(photo_paths[i], box=boxes.get(i)) for i in image_ids)
+        return decoders.shared_pool().load_photos(requests, encoder.image_size, num_ahead=batch_size)
 
     if index is None or _plan_batches(index, read):
         with files.hold(folder, "extracting features"):
@@ -150,12 +151,9 @@ def _extract(encoder, read, folder: Path, index: dict, progress: bool) -> None:
 def _plan_batches(index: dict, read) -> list[list[int]]:
     """Returns the rows that are still to fill: of photos that could not be read but can now, then the missing ones."""
     image_ids, size, done = index["image_ids"], index["batch_size"], index["num_done"]
-    mended = []
-    for row, image_id in enumerate(image_ids):
-        if image_id in index["failed"]:
-            with contextlib.suppress(photos.PhotoError, OSError):
-                read(image_id)
-                mended.append(row)
+    failed = [row for row, image_id in enumerate(image_ids) if image_id in index["failed"]]
+    tried = read([image_ids[row] for row in failed])
+    mended = [row for row, photo in zip(failed, tried, strict=True) if isinstance(photo, np.ndarray)]
     missing = range(done, len(image_ids))
     return [list(rows[start : start + size]) for rows in (mended, missing) for start in range(0, len(rows), size)]
 
@@ -177,24 +175,18 @@ def to_float16(view: np.ndarray, encoder) -> np.ndarray:
 
 
 def _read_batches(image_size: int, read, index, batches) -> Iterator[tuple[list[int], np.ndarray, dict[str, str]]]:
-    """Yields rows, uint8 photos `(batch_size, S, S, 3)` and failures, reading one batch ahead of the encoder."""
-
-    def try_to_read(row):
-        try:
-            return read(index["image_ids"][row]), None
-        except (photos.PhotoError, OSError) as error:
-            return np.zeros((image_size, image_size, 3), np.uint8), str(error)
-
-    with concurrent.futures.ThreadPoolExecutor(max_workers=decoders.NUM_PROCESSES) as pool:
-        pending = [pool.submit(try_to_read, row) for row in batches[0]] if batches else []
-        for number, rows in enumerate(batches):
-            results = [future.result() for future in pending]
-            if number + 1 < len(batches):
-                pending = [pool.submit(try_to_read, row) for row in batches[number + 1]]
-            # Every batch has the same shape, the last one padded, so that its rows never depend on the rest.
-            pixels = np.zeros((index["batch_size"], image_size, image_size, 3), np.uint8)
-            pixels[: len(results)] = [photo for photo, _ in results]
-            yield rows, pixels, {index["image_ids"][row]: e for row, (_, e) in zip(rows, results, strict=True) if e}
+    """Yields rows, uint8 photos `(batch_size, S, S, 3)` and failures, while the photos of the next batch are read."""
+    image_ids = index["image_ids"]
+    loaded = read([image_ids[row] for rows in batches for row in rows])
+    for rows in batches:
+        # Every batch has the same shape, the last one padded, so that its rows never depend on the rest.
+        pixels, failed = np.zeros((index["batch_size"], image_size, image_size, 3), np.uint8), {}
+        for place, row in enumerate(rows):
+            if isinstance(photo := next(loaded), photos.PhotoError):
+                failed[image_ids[row]] = str(photo)
+            else:
+                pixels[place] = photo
+        yield rows, pixels, failed
 
 
 def _describe(encoder, photo_paths: Mapping[str, Path], boxes: Mapping[str, photos.Box], batch_size: int) -> dict:

@@ -32,15 +32,18 @@ def reader(monkeypatch):
     """Reads the number that a file is named by, slower or faster; a negative one is broken. Returns what was read."""
     read = []
 
-    def load_photo(path, image_size):
-        number = int(path.name)
-        time.sleep(0.0005 * (number % 3))
-        read.append(number)
-        if number < 0:
-            raise photos.PhotoError(f"{path.name} is damaged.")
-        return np.full((image_size, image_size, 3), number, np.uint8)
+    class Pool(decoders.DecoderPool):
+        def _read(self, requests, image_size):
+            return [self._load(int(request.source.name), image_size) for request in requests]
 
-    monkeypatch.setattr(decoders, "shared_pool", lambda: SimpleNamespace(load_photo=load_photo))
+        def _load(self, number, image_size):
+            time.sleep(0.0005 * (number % 3))
+            read.append(number)
+            if number < 0:
+                return photos.PhotoError(f"{number} is damaged.")
+            return np.full((image_size, image_size, 3), number, np.uint8), b""
+
+    monkeypatch.setattr(decoders, "shared_pool", Pool)
     return read
 
 

@@ -1,6 +1,7 @@
 """Processes that decode photos: the same pixels as in this process, and nothing that happens to them happens here."""
 
 import contextlib
+import io
 import signal
 import subprocess
 import sys
@@ -34,6 +35,8 @@ def play(source, name, reduced):
     if name == "raise": raise KeyError("a bug")
     return open_photo(source, name, reduced=reduced)
 photos.open_photo = play
+SIDE = 0
+if SIDE: photos.square_photo = lambda *_: __import__("numpy").zeros((SIDE, SIDE, 3), "uint8")
 decoder_process.MAX_SECONDS = 0.5
 decoder_process.serve()
 """
@@ -152,6 +155,62 @@ def test_threads_share_the_processes_and_each_gets_its_own_photo(pool, drawn_dir
         thread.join()
     assert all((found[path] == photos.load_photo(path, 48)).all() for path in paths)
     assert len(children()) <= 2
+
+
+def test_many_photos_come_in_their_order_with_their_boxes_and_errors(pool, drawn_dir, tmp_path):
+    paths = sorted((drawn_dir / "Images").iterdir())[:20]
+    paths[3], paths[17] = tmp_path / "gone.jpg", tmp_path / "empty.jpg"
+    paths[17].touch()
+    boxes = [(0.1, 0.2, 0.9, 0.8) if number % 2 else None for number in range(20)]
+    wanted = [decoders.Request(path, box=box) for path, box in zip(paths, boxes, strict=True)]
+    found = list(pool.load_photos(wanted, 48, num_ahead=8))
+    assert [str(found[3]), str(found[17])] == ["gone.jpg does not exist.", "empty.jpg is empty."]
+    for number in set(range(20)) - {3, 17}:
+        assert (found[number] == photos.load_photo(paths[number], 48, box=boxes[number])).all()
+    assert len(children()) <= 2 and list(pool.load_photos([], 48)) == []
+
+
+def test_many_photos_that_are_sent_themselves_do_not_block_a_process_that_answers(pool):
+    contents = []
+    for _ in range(20):
+        file = io.BytesIO()
+        Image.effect_noise((600, 600), 99).save(file, "PNG")  # More than a pipe holds, all together.
+        contents.append(file.getvalue())
+    found = list(pool.load_photos([decoders.Request(content, f"{n}") for n, content in enumerate(contents)], 300))
+    assert all((one == photos.load_photo(content, 300)).all() for one, content in zip(found, contents, strict=True))
+
+
+def test_of_many_photos_those_that_end_their_process_get_their_sentence_and_all_others_their_pixels(
+    faulty_pool, photo, tmp_path
+):
+    names = ["a", "crash", "b", "exit", "work", "c", "d", "e", "raise", "f", "memory", "g"]
+    for name in names:
+        (tmp_path / name).write_bytes(photo.read_bytes())
+    found = dict(
+        zip(names, faulty_pool.load_photos([decoders.Request(tmp_path / name) for name in names], 48), strict=True)
+    )
+    breaks = "cannot be read: it breaks the program that decodes it. Save it anew."
+    assert [str(found[name]) for name in ("crash", "exit", "raise")] == [
+        f"{name} {breaks}" for name in ("crash", "exit", "raise")
+    ]
+    assert str(found["work"]).startswith("work takes more than")
+    assert sys.platform != "linux" or str(found["memory"]).startswith("memory is too large")
+    assert all((found[name] == photos.load_photo(photo, 48)).all() for name in "abcdefg")
+
+
+def test_photos_are_read_no_further_ahead_than_wanted_and_not_at_all_once_the_caller_leaves(pool, photo, monkeypatch):
+    asked, threads = [], threading.active_count()
+    monkeypatch.setattr(pool, "_read", lambda requests, _: asked.extend(requests) or [photos.PhotoError("x.")] * 8)
+    loading = pool.load_photos([decoders.Request(photo)] * 800, 48, num_ahead=16)
+    next(loading)
+    loading.close()
+    assert 8 <= len(asked) <= 24 and threading.active_count() == threads
+
+
+def test_a_reply_of_another_size_than_asked_for_ends_its_process_and_is_no_photo(pool, photo, monkeypatch):
+    monkeypatch.setattr(decoders, "_START", _PATCHED.replace("SIDE = 0", "SIDE = 9"))
+    with pytest.raises(photos.PhotoError, match="breaks the program that decodes it"):
+        pool.load_photo(photo, 48)
 
 
 def test_a_closed_pool_leaves_no_process_and_opens_again(pool, photo):

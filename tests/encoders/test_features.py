@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from captioner import config, files
-from captioner.data import decoders
+from captioner.data import decoders, photos
 from captioner.encoders import cache, features
 
 VIEWS = ("pooled.npy", "regions.npy")
@@ -359,14 +359,16 @@ def test_photos_of_equal_names_sizes_and_dates_get_their_own_features(tmp_path, 
 
 
 def test_a_photo_that_could_not_be_read_for_a_moment_is_tried_again(paths, folder, monkeypatch):
-    original, down = decoders.DecoderPool.load_photo, {"1.png", "2.png", "6.png"}
+    original, down = decoders.DecoderPool._read, {"1.png", "2.png", "6.png"}
 
-    def load_photo(self, path, *arguments, **named):
-        if path.name in down:
-            raise OSError(f"{path.name}: the network disk is away")
-        return original(self, path, *arguments, **named)
+    def read(self, requests, image_size):
+        answers = original(self, requests, image_size)
+        away = photos.PhotoError("The network disk is away.")
+        return [
+            away if request.source.name in down else found for request, found in zip(requests, answers, strict=True)
+        ]
 
-    monkeypatch.setattr(decoders.DecoderPool, "load_photo", load_photo)
+    monkeypatch.setattr(decoders.DecoderPool, "_read", read)
     store = extract(QuadrantEncoder(), paths, folder)
     assert list(store.failed) == ["1.png", "2.png", "6.png"]
     down.remove("1.png")
@@ -394,7 +396,8 @@ def test_a_photo_that_was_not_there_is_encoded_when_it_is(paths, tmp_path, monke
 
 def test_a_kill_while_a_mended_photo_is_written_damages_nothing(paths, folder, monkeypatch):
     with monkeypatch.context() as context:
-        context.setattr(decoders.DecoderPool, "load_photo", lambda *_, **__: (_ for _ in ()).throw(OSError("away")))
+        away = photos.PhotoError("The network disk is away.")
+        context.setattr(decoders.DecoderPool, "_read", lambda _, requests, __: [away] * len(requests))
         with pytest.raises(FileNotFoundError, match="None of the 7 photos can be read"):
             extract(QuadrantEncoder(), paths, folder)
     with monkeypatch.context() as context:
