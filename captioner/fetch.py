@@ -13,6 +13,8 @@ from pathlib import Path
 
 import tqdm
 
+from captioner import files
+
 _CHUNK = 1 << 18
 # Without a byte.
 _TIMEOUT_SECONDS = 30
@@ -54,6 +56,7 @@ def fetch_file(url: str, path: str | Path, *, md5: str | None = None, progress: 
         The path.
 
     Raises:
+        BlockingIOError: If another process is downloading it.
         DownloadError: If the file cannot be had or hashes to something else.
         OSError: If it cannot be written.
         ValueError: If the address is of another kind.
@@ -63,13 +66,15 @@ def fetch_file(url: str, path: str | Path, *, md5: str | None = None, progress: 
     path = Path(path)
     if path.exists():
         return path
-    part = path.with_name(f"{path.name}.part")
-    _fetch_part(url, part, progress)
-    if md5 and (found := _hash(part)) != md5:
-        part.unlink()
-        reason = f"its MD5 is {found} and not {md5}"
-        raise DownloadError(f"What {url} sent is not {path.name}: {reason}. Run this again to fetch it anew.", reason)
-    os.replace(part, path)
+    with files.hold(path, "downloading it"):
+        part = path.with_name(f"{path.name}.part")
+        _fetch_part(url, part, progress)
+        if md5 and (found := _hash(part)) != md5:
+            part.unlink()
+            reason = f"its MD5 is {found} and not {md5}"
+            message = f"What {url} sent is not {path.name}: {reason}. Run this again to fetch it anew."
+            raise DownloadError(message, reason)
+        os.replace(part, path)
     return path
 
 

@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 
-from captioner import fetch
+from captioner import fetch, files
 
 CONTENT = random.Random(0).randbytes(10_000)
 MD5 = hashlib.md5(CONTENT).hexdigest()
@@ -37,6 +37,17 @@ def test_a_file_is_fetched_once(get, server, tmp_path):
     assert (tmp_path / "file.bin").read_bytes() == CONTENT
     assert server.requests == [("file.bin", None)]
     assert [path.name for path in tmp_path.iterdir()] == ["file.bin"]
+
+
+def test_two_downloads_of_one_file_do_not_share_what_they_got(get, server, part, tmp_path):
+    part.write_bytes(CONTENT[:1000])
+    with (
+        files.hold(tmp_path / "file.bin", "downloading it"),
+        pytest.raises(BlockingIOError, match=r"file.bin is in use: process \d+ on .* has been downloading it since"),
+    ):
+        get()
+    assert part.read_bytes() == CONTENT[:1000] and not server.requests
+    assert get().read_bytes() == CONTENT
 
 
 def test_a_cut_connection_goes_on_where_it_stopped(get, server):

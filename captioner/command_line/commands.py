@@ -129,6 +129,15 @@ def run_distill(options: argparse.Namespace) -> int:
     startup.keep_freed_memory()
     # JAX will do as well, and is faster on a GPU.
     startup.import_keras(any_backend=True)
+    from captioner import config, files
+
+    taught_by = "without-teacher" if options.without_teacher else options.teacher
+    folder = config.DATA_DIR / "distillation" / (options.name or f"compact-{taught_by}")
+    with files.hold(folder, "distilling"):
+        return _distill(options, folder)
+
+
+def _distill(options: argparse.Namespace, folder: Path) -> int:
     from captioner import config
     from captioner.data import datasets
     from captioner.data.drawings import dataset as drawings
@@ -136,8 +145,6 @@ def run_distill(options: argparse.Namespace) -> int:
     from captioner.distillation.lessons import read_lessons
     from captioner.distillation.teacher import Teacher
 
-    taught_by = "without-teacher" if options.without_teacher else options.teacher
-    folder = config.DATA_DIR / "distillation" / (options.name or f"compact-{taught_by}")
     listed = [datasets.read_dataset(options.data, ("train", "validation"))]
     steps.say_notes(listed[0])
     teacher = Teacher(options.teacher)

@@ -62,6 +62,7 @@ def fine_tune_captioner(
         encoder can learn.
 
     Raises:
+        BlockingIOError: If another process is training there.
         ValueError: If `run_dir` holds the run of something else, or a file of it is damaged.
     """
     settings = settings or config.FineTuningConfig()
@@ -82,7 +83,8 @@ def fine_tune_captioner(
     score = evaluation.validation_scorer(captioner, split)
     trainer = _Trainer(captioner, tail, stem.map_shape, settings)
     batches = PhotoBatches(references["train"], captioner.vocabulary, maps["train"], train_views, settings)
-    run.train(trainer, batches, lambda: score(captioner.decoder), settings, progress)
+    with run_files.alone(Path(run_dir)):
+        run.train(trainer, batches, lambda: score(captioner.decoder), settings, progress)
     _keep_best(run, trainer, captioner, tail)
     return run.history
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import keras
 
-from captioner import config, float16
+from captioner import config, files, float16
 from captioner.data import datasets, sources
 from captioner.data.drawings import dataset as drawings
 from captioner.data.vocabulary import Vocabulary
@@ -304,13 +304,17 @@ def train_captioner(materials: Materials, *, name: str | None = None, progress: 
         materials: From `encode_photos`.
         name: As for `build_captioner`.
         progress: Whether to show progress bars.
+
+    Raises:
+        BlockingIOError: If another process is at the same training.
     """
-    captioner = build_captioner(materials.plan, build_vocabulary(materials), name=name)
-    history = fit_captioner(captioner, materials, verbose=int(progress))
-    tuning, materials = tune_captioner(captioner, materials, progress=progress)
-    refinement = refine_captioner(captioner, materials, progress=progress)
-    report = measure_captioner(captioner, materials, progress=progress)
-    return Trained(captioner, report | describe_training(materials, history, tuning, refinement))
+    with files.hold(materials.run_dir, "training"):
+        captioner = build_captioner(materials.plan, build_vocabulary(materials), name=name)
+        history = fit_captioner(captioner, materials, verbose=int(progress))
+        tuning, materials = tune_captioner(captioner, materials, progress=progress)
+        refinement = refine_captioner(captioner, materials, progress=progress)
+        report = measure_captioner(captioner, materials, progress=progress)
+        return Trained(captioner, report | describe_training(materials, history, tuning, refinement))
 
 
 def describe_training(materials: Materials, history: list[dict], tuning: list[dict], refinement: list[dict]) -> dict:

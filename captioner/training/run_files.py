@@ -11,6 +11,11 @@ from captioner import files
 RUN_FILE, HISTORY_FILE = "run.json", "history.csv"
 
 
+def alone(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Keeps other processes from training in the folder of a run, see `captioner.files.hold`."""
+    return files.hold(folder / RUN_FILE, "training")
+
+
 def describe_run(file: Path, description: dict) -> None:
     """Writes down what is trained in the folder of a file, or checks that it is what was begun there.
 

@@ -67,6 +67,10 @@ def refine_decoder(
     Returns:
         A row for the decoder as it came and for each round: `round` (from 0), mean `reward` of the samples (`None` at
         0), the scores under `val_<name>`, and `seconds`.
+
+    Raises:
+        BlockingIOError: If another process is training there.
+        ValueError: If a file of finished work is damaged.
     """
     run_dir, settings = Path(run_dir), settings or config.SelfCriticalConfig()
     weights, history_file, begun_file = (run_dir / name for name in (_WEIGHTS_FILE, _HISTORY_FILE, _SETTINGS_FILE))
@@ -75,23 +79,24 @@ def refine_decoder(
         with run_files.reading(weights):
             decoder.load_weights(weights)
         return run_files.read_history(history_file)
-    # What is there is of another run, and from now on its weights are overwritten.
-    begun_file.unlink(missing_ok=True)
-    trainer = _Trainer(decoder, views, references, vocabulary, settings)
-    history: list[dict] = []
-    for number in range(settings.rounds + 1):
-        started = time.monotonic()
-        reward = float(np.mean(trainer.train_round(number, progress))) if number else None
-        scores = {f"val_{name}": float(value) for name, value in score_validation(decoder).items()}
-        history.append({"round": number, "reward": reward} | scores)
-        if evaluation.best_row(history) is history[-1]:
-            decoder.save_weights(weights)
-        history[-1]["seconds"] = time.monotonic() - started
-    run_files.write_history(history_file, history)
-    # Last: without it the rest is of an unfinished run.
-    run_files.describe_run(begun_file, begun)
-    decoder.load_weights(weights)
-    return history
+    with run_files.alone(run_dir):
+        # What is there is of another run, and from now on its weights are overwritten.
+        begun_file.unlink(missing_ok=True)
+        trainer = _Trainer(decoder, views, references, vocabulary, settings)
+        history: list[dict] = []
+        for number in range(settings.rounds + 1):
+            started = time.monotonic()
+            reward = float(np.mean(trainer.train_round(number, progress))) if number else None
+            scores = {f"val_{name}": float(value) for name, value in score_validation(decoder).items()}
+            history.append({"round": number, "reward": reward} | scores)
+            if evaluation.best_row(history) is history[-1]:
+                decoder.save_weights(weights)
+            history[-1]["seconds"] = time.monotonic() - started
+        run_files.write_history(history_file, history)
+        # Last: without it the rest is of an unfinished run.
+        run_files.describe_run(begun_file, begun)
+        decoder.load_weights(weights)
+        return history
 
 
 class _Trainer:

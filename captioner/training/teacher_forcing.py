@@ -72,30 +72,32 @@ def train_decoder(
         under `val_<name>`, and `seconds`, validation included.
 
     Raises:
+        BlockingIOError: If another process is training there.
         ValueError: If `run_dir` holds the run of something else, or a file of it is damaged.
     """
     settings = settings or config.TrainingConfig()
     run = _Run(Path(run_dir), settings.patience)
-    run_files.describe_run(
-        run.folder / run_files.RUN_FILE, {"training": dataclasses.asdict(settings)} | (description or {})
-    )
-    compile_decoder(decoder, settings, train.num_batches)
-    first_epoch = run.restore(decoder)
-    if first_epoch < settings.epochs and not run.should_stop():
-        decoder.fit(
-            train.dataset(first_epoch),
-            steps_per_epoch=train.num_batches,
-            shuffle=False,
-            epochs=settings.epochs,
-            initial_epoch=first_epoch,
-            validation_data=validation.validation_dataset(),
-            validation_steps=validation.num_batches,
-            callbacks=[_Scores(score_validation), _Checkpoints(run, settings.seed)],
-            verbose=verbose,
+    with run_files.alone(run.folder):
+        run_files.describe_run(
+            run.folder / run_files.RUN_FILE, {"training": dataclasses.asdict(settings)} | (description or {})
         )
-    with run_files.reading(run.best_file):
-        decoder.load_weights(run.best_file)
-    return run.history
+        compile_decoder(decoder, settings, train.num_batches)
+        first_epoch = run.restore(decoder)
+        if first_epoch < settings.epochs and not run.should_stop():
+            decoder.fit(
+                train.dataset(first_epoch),
+                steps_per_epoch=train.num_batches,
+                shuffle=False,
+                epochs=settings.epochs,
+                initial_epoch=first_epoch,
+                validation_data=validation.validation_dataset(),
+                validation_steps=validation.num_batches,
+                callbacks=[_Scores(score_validation), _Checkpoints(run, settings.seed)],
+                verbose=verbose,
+            )
+        with run_files.reading(run.best_file):
+            decoder.load_weights(run.best_file)
+        return run.history
 
 
 def restart_dropout(decoder: CaptionDecoder, seed: int, epoch: int) -> None:

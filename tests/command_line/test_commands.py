@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 import pytest
 from helpers import check_sentence, run
 
-from captioner import config
+from captioner import config, files
 from captioner.artifacts import catalogue
 from captioner.command_line import commands as command_line
 from captioner.data import datasets, decoders
@@ -129,6 +130,14 @@ def test_train_makes_a_captioner_that_captions_without_reading_the_test_split(
     photo = next((data / "Images").iterdir())
     assert run("caption", photo, "--captioner", tmp_path / "artifacts" / "mine") == 0
     assert str(photo) in capsys.readouterr().out
+
+
+def test_a_second_distillation_in_one_folder_is_told_who_is_there(data, project, capsys):
+    folder = project / "data" / "distillation" / "compact-mobilenet_v2"
+    with files.hold(folder, "distilling"):
+        assert run("distill", "--data", data) == 1
+    assert f"{folder} is in use: process {os.getpid()} on " in capsys.readouterr().err
+    assert not folder.exists()
 
 
 def test_distill_trains_the_compact_encoder_and_leaves_the_shipped_one_alone(
