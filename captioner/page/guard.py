@@ -4,7 +4,6 @@ The server keeps uploads in memory from the moment they arrive, before the page 
 """
 
 import asyncio
-import collections
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,9 +16,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 MAX_PHOTOS = 200
 MAX_VISITOR_BYTES = 400_000_000
 MAX_BYTES = 2_000_000_000
-# Messages of one visitor within so many seconds that are more than any person sends; each further one waits. The server
-# starts a run of the page for each, and serves nobody else while it does.
-_MAX_MESSAGES, _WINDOW_SECONDS, _PAUSE_SECONDS = 20, 10.0, 0.5
+# Messages of one visitor that are served at once, and how many a second after them; others wait. The server starts a
+# run of the page for each, and serves nobody else while it does.
+_MAX_MESSAGES, _MESSAGES_A_SECOND = 20, 2.0
+# Messages in a row that had to wait: no person sends so many. The connection ends, and what is left of them is lost.
+_MAX_WAITS = 40
 _UPLOAD = re.compile(r"/_stcore/upload_file/([^/]+)/[^/]+$")
 # Streamlit writes styles and a few lines of script into its pages; components come as blobs, camera pictures as data.
 # All else, and all connections, stay with this server, and no other page may frame this one.
@@ -53,7 +54,10 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            await self._app(scope, _slow_down(receive), send)
+            pace = _Pace(receive)
+            await self._app(scope, pace.receive, send)
+            if pace.is_lost:
+                await send({"type": "websocket.close", "code": 1008, "reason": "Too many messages."})
             return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
@@ -93,15 +97,30 @@ class Guard:
         return None
 
 
-def _slow_down(receive: Receive) -> Receive:
-    """Returns a `receive` that lets a visitor wait whose messages come faster than a person's."""
-    times: collections.deque[float] = collections.deque(maxlen=_MAX_MESSAGES)
+class _Pace:
+    """Lets a visitor wait whose messages come faster than a person's, and sends one away who does not stop.
 
-    async def receive_in_pace() -> Message:
-        message = await receive()
-        if len(times) == _MAX_MESSAGES and time.monotonic() - times[0] < _WINDOW_SECONDS:
-            await asyncio.sleep(_PAUSE_SECONDS)
-        times.append(time.monotonic())
+    Attributes:
+        is_lost: Whether it was sent away.
+    """
+
+    def __init__(self, receive: Receive):
+        self._receive, self.is_lost = receive, False
+        self._allowed, self._last, self._num_waits = float(_MAX_MESSAGES), time.monotonic(), 0
+
+    async def receive(self) -> Message:
+        """Returns the visitor's next message in its time, or says that the visitor is gone."""
+        message = await self._receive()
+        now = time.monotonic()
+        self._allowed = min(_MAX_MESSAGES, self._allowed + (now - self._last) * _MESSAGES_A_SECOND) - 1
+        self._last = now
+        if self._allowed >= 0:
+            # Half of them are left: that is no longer the same crowd.
+            self._num_waits = 0 if 2 * self._allowed > _MAX_MESSAGES else self._num_waits
+        elif self._num_waits == _MAX_WAITS:
+            self.is_lost = True
+            return {"type": "websocket.disconnect", "code": 1008}
+        else:
+            self._num_waits += 1
+            await asyncio.sleep(-self._allowed / _MESSAGES_A_SECOND)
         return message
-
-    return receive_in_pace

@@ -1,6 +1,7 @@
 """What the server refuses before the page knows of it, and the headers of all that it answers."""
 
 import asyncio
+import types
 
 import pytest
 from starlette.datastructures import Headers
@@ -96,24 +97,61 @@ def test_uploads_on_their_way_count_and_are_forgotten_when_they_end(kept):
     asyncio.run(visit())
 
 
-def test_a_visitor_who_asks_faster_than_a_person_waits_and_another_does_not(monkeypatch):
-    slept, received = [], []
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that only sleep moves. Returns its time, and how long was slept each time."""
+    clock = types.SimpleNamespace(now=100.0, slept=[])
+
+    async def sleep(seconds):
+        clock.now += seconds
+        clock.slept.append(seconds)
+
+    monkeypatch.setattr(guard.asyncio, "sleep", sleep)
+    monkeypatch.setattr(guard.time, "monotonic", lambda: clock.now)
+    return clock
+
+
+def send_messages(clock, pauses):
+    """Sends a message after each pause; returns the types of all that the server gets, and what it sends back."""
+    received, sent, left = [], [], iter(pauses)
 
     async def receive():
+        clock.now += next(left)
         return {"type": "websocket.receive"}
 
     async def serve(scope, receive, send):
-        received.extend([await receive() for _ in range(25)])
+        for _ in pauses:
+            received.append((await receive())["type"])
+            if received[-1] == "websocket.disconnect":
+                return
 
-    async def sleep(seconds):
-        slept.append(seconds)
+    async def send(message):
+        sent.append(message)
 
-    monkeypatch.setattr(guard.asyncio, "sleep", sleep)
-    app = guard.Guard(serve, dict)
-    asyncio.run(app({"type": "websocket"}, receive, None))
-    assert slept == 5 * [0.5] and len(received) == 25
-    slept.clear()
-    now = iter(range(1000))
-    monkeypatch.setattr(guard.time, "monotonic", lambda: float(next(now)))
-    asyncio.run(app({"type": "websocket"}, receive, None))
-    assert not slept
+    asyncio.run(guard.Guard(serve, dict)({"type": "websocket"}, receive, send))
+    return received, sent
+
+
+def test_a_visitor_who_asks_faster_than_a_person_waits_for_half_a_second_each_time(clock):
+    assert send_messages(clock, 25 * [0]) == (25 * ["websocket.receive"], [])
+    assert clock.slept == 5 * [0.5]
+
+
+def test_a_visitor_who_asks_like_a_person_never_waits(clock):
+    # A message a second for minutes; and thirty at once where ten seconds before each half were quiet.
+    assert send_messages(clock, 300 * [1]) == (300 * ["websocket.receive"], [])
+    send_messages(clock, [0] * 15 + [10] + [0] * 14)
+    assert not clock.slept
+
+
+def test_a_visitor_who_asks_two_thousand_times_is_sent_away_after_sixty(clock):
+    received, sent = send_messages(clock, 2000 * [0])
+    assert received == 60 * ["websocket.receive"] + ["websocket.disconnect"]
+    assert sent == [{"type": "websocket.close", "code": 1008, "reason": "Too many messages."}]
+    assert clock.slept == 40 * [0.5]
+
+
+def test_a_visitor_who_was_hasty_twice_is_not_sent_away(clock):
+    hasty = 55 * [0]
+    received, sent = send_messages(clock, [*hasty, 10, *hasty])
+    assert received == 111 * ["websocket.receive"] and not sent
