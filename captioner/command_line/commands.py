@@ -15,6 +15,9 @@ from captioner.command_line.arguments import build_parser, parse_arguments
 from captioner.command_line.captioning import run_caption
 from captioner.command_line.scoring import run_score
 
+# Said before seconds of silence.
+_LOADING = "Loading TensorFlow ..."
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
@@ -43,6 +46,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
     steps.check_output(options.output)
     folder = catalogue.choose_captioner(options.captioner)
     dataset = steps.read_split(options.data, options.split)
+    steps.say(f"Loading {folder.name} ...")
     captioner = steps.load_captioner(folder)
     from captioner import inference
     from captioner.scoring import evaluation
@@ -63,15 +67,17 @@ def run_extract(options: argparse.Namespace) -> int:
         from captioner.command_line import on_ray
 
         return on_ray.run_extract(options)
-    steps.start_tensorflow()
     from captioner.data import datasets
+
+    dataset = datasets.read_dataset(steps.locate_data(options.data), options.splits)
+    steps.say_notes(dataset)
+    steps.say(_LOADING)
+    steps.start_tensorflow()
     from captioner.encoders import features, weights
     from captioner.encoders.encoder import load_encoder
 
     name, why = weights.choose_encoder(options.encoder)
     print(why)
-    dataset = datasets.read_dataset(steps.locate_data(options.data), options.splits)
-    steps.say_notes(dataset)
     encoder = load_encoder(name, weights=options.encoder_weights or "imagenet", mirrored=options.mirrored)
     failed: dict[str, str] = {}
     for split in options.splits:
@@ -104,6 +110,7 @@ def run_train(options: argparse.Namespace) -> int:
     named = config.ARTIFACTS_DIR / options.name if options.name else None
     if named:
         catalogue.check_place(named, replace=options.replace)
+    steps.say(_LOADING)
     steps.start_tensorflow()
     from captioner.artifacts import saving
     from captioner.scoring import calibration
@@ -126,6 +133,7 @@ def run_train(options: argparse.Namespace) -> int:
 
 def run_distill(options: argparse.Namespace) -> int:
     """Trains the encoder `compact` to see what a larger encoder sees, or goes on with that."""
+    steps.say(_LOADING)
     startup.keep_freed_memory()
     # JAX will do as well, and is faster on a GPU.
     startup.import_keras(any_backend=True)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import pytest
 from helpers import check_sentence, run
 
-from captioner import config, files
+from captioner import config, files, startup
 from captioner.artifacts import catalogue
 from captioner.command_line import commands as command_line
 from captioner.data import datasets, decoders
@@ -235,6 +235,32 @@ def test_help_tells_the_default_of_every_option_and_gives_examples(capsys):
     for option in ("--captioner DIR" + options).split("\n  --"):
         assert "default:" in option, option
     assert "--resume" in examples and "jsonl" in examples and "exit codes:" in examples
+
+
+@pytest.mark.parametrize(
+    ("arguments", "loading"),
+    [
+        (["evaluate", "--captioner", "x", "--split", "test"], "Loading x ..."),
+        (["extract"], "Loading TensorFlow ..."),
+        (["train"], "Loading TensorFlow ..."),
+        (["distill"], "Loading TensorFlow ..."),
+    ],
+)
+def test_what_is_loading_is_said_before_seconds_of_silence(loaded, data, capsys, monkeypatch, arguments, loading):
+    def stop(**_):
+        raise OSError("So far.")
+
+    monkeypatch.setattr(startup, "import_keras", stop)
+    assert run(*arguments, "--data", data) == 1
+    assert capsys.readouterr().err.splitlines()[-2:] == [loading, "error: So far."]
+
+
+@pytest.mark.usefixtures("nothing_is_loaded")
+def test_a_data_set_that_is_not_there_is_told_before_anything_is_loaded(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(startup, "import_keras", lambda: pytest.fail("TensorFlow was loaded before the check."))
+    for command in (["extract"], ["evaluate", "--captioner", "x", "--split", "test"]):
+        assert run(*command, "--data", tmp_path) == 1
+        check_sentence(capsys, "error: No data set in ")
 
 
 @pytest.mark.parametrize(
