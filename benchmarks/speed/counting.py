@@ -19,14 +19,19 @@ def count_network(network: keras.Model) -> int:
     return total
 
 
-def count_step(decoder) -> int:
-    """Returns the operations of one step of one beam."""
+def count_step_weights(decoder) -> int:
+    """Returns the weights that one step reads, however many beams it has."""
     shape, vocabulary_size = decoder.settings, decoder.sizes["vocabulary_size"]
     units, memory, embedding = shape.units, shape.memory_size, shape.embedding_size
-    attention = units * shape.attention_size + decoder.num_tokens * (shape.attention_size + memory) + units
     lstm = (embedding + memory + units) * 4 * units
     output = (units + memory + embedding) * units + units * vocabulary_size
-    return 2 * (attention + lstm + output)
+    return units * shape.attention_size + units + lstm + output
+
+
+def count_step(decoder) -> int:
+    """Returns the operations of one step of one beam."""
+    attended = decoder.num_tokens * (decoder.settings.attention_size + decoder.settings.memory_size)
+    return 2 * (count_step_weights(decoder) + attended)
 
 
 def count_start(decoder) -> int:

@@ -57,6 +57,7 @@ def compare(captioner, store, *, others: int, rounds: int, small: bool = False) 
         table.append([f"ours, {num_beams} beams", rate, 1000 / rate, rate / rates["popular"], share])
     table.append(["the popular recipe, greedy", rates["popular"], 1000 / rates["popular"], 1.0, None])
     step = counting.count_step(captioner.decoder)
+    bandwidth, size = measuring.measure_bandwidth(rounds=rounds), store.pooled[0].nbytes + store.regions[0].nbytes
     mean = np.mean([len(captions[0].words) for captions in found[3]])
     return measuring.Report(
         "decoding",
@@ -68,6 +69,8 @@ def compare(captioner, store, *, others: int, rounds: int, small: bool = False) 
             f"{rates['product']:.0f} GFLOP/s in this run. A photo is counted the steps of its longest caption. Beside "
             "the products a step computes tanh of each region's comparison, a softmax over all words and the best of "
             "them, which are no products and are not counted.",
+            f"Features are {size / 1e3:.0f} kB for a photo. Memory is copied at {bandwidth:.1f} GB/s: enough for "
+            f"{bandwidth * 1e9 / size:,.0f} photos/s, so reading them is not what limits.",
             f"Ours writes {mean:.1f} words (3 beams). The popular recipe's weights are random; it stops after {words} "
             f"words, and its time is that of {others} photos.",
         ],

@@ -10,7 +10,6 @@ from benchmarks.speed import counting, measuring, popular_recipe
 from captioner.encoders import features, specs
 from captioner.encoders.encoder import load_encoder
 
-_BATCH_SIZE = 64
 _RANDOM = "Weights are random, which does not change the time: VGG16's need not be had. Photos are not mirrored."
 
 
@@ -28,7 +27,7 @@ def measure(*, small: bool = False, encoder_name: str = "vgg16") -> measuring.Re
             # A new folder each time, or the finished cache would be opened.
             place = Path(folder, f"cache-{next(numbers)}")
             named = {path.name: path for path in paths}
-            features.extract_features(encoder, named, place, batch_size=min(count, _BATCH_SIZE), progress=False)
+            features.extract_features(encoder, named, place, batch_size=min(count, 32), progress=False)
             peaks.append(process.memory_info().rss / 1e6)
 
         seconds = measuring.take_turns(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.speed import measuring
+from benchmarks.speed import counting, measuring
 from captioner import config, inference
 from captioner.artifacts import saving
 from captioner.data import photos
@@ -51,6 +51,8 @@ def compare(captioners: dict[str, inference.Captioner], contents: list[bytes]) -
         p50, p95 = np.percentile(whole, 50), np.percentile(whole, 95)
         rows.append([name, p50, p95, *map(np.median, (read, forward, rest)), p50 / np.median(forward)])
     rows = [[float(value) if isinstance(value, np.floating) else value for value in row] for row in rows]
+    bandwidth = measuring.measure_bandwidth(rounds=3)
+    megabytes = 4 * counting.count_step_weights(next(iter(captioners.values())).decoder) / 1e6
     return measuring.Report(
         "photo",
         "One photo, warm",
@@ -62,6 +64,8 @@ def compare(captioners: dict[str, inference.Captioner], contents: list[bytes]) -
         [
             "3 beams, or what the captioner was saved with. The forward pass is that of the network alone; captioners "
             "that ship look at the photo and at its mirror image, so theirs is of both.",
+            f"Each step of the search reads {megabytes:.0f} MB of weights for three beams. Memory is copied at "
+            f"{bandwidth:.1f} GB/s, so that alone takes {megabytes / bandwidth:.2f} ms.",
             f"Random weights have the speed of trained ones; their captions are given {_WORDS + 1} steps.",
         ],
         {"photos": len(contents)},

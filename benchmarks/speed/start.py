@@ -21,8 +21,6 @@ def mark():
     times.append(time.perf_counter())
 from captioner import startup
 startup.keep_freed_memory()
-startup.import_quietly("tensorflow")
-mark()
 startup.import_keras()
 mark()
 from captioner.artifacts import saving
@@ -36,7 +34,7 @@ mark()
 print(json.dumps([after - before for before, after in zip(times, times[1:])]))
 """
 _NAMES = (
-    *("import of TensorFlow", "import of Keras", "import of this package", "reading and checking the weights"),
+    *("import of TensorFlow and Keras", "import of this package", "reading and checking the weights"),
     *("first caption: functions are compiled", "second caption"),
 )
 

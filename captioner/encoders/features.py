@@ -72,7 +72,7 @@ def extract_features(
     folder: str | Path | None = None,
     *,
     boxes: Mapping[str, photos.Box] | None = None,
-    batch_size: int = 64,
+    batch_size: int = 32,
     progress: bool = True,
 ) -> FeatureStore:
     """Encodes photos into a cache, or opens the finished cache at once.
@@ -85,7 +85,8 @@ def extract_features(
         photo_paths: Image id -> photo file.
         folder: Where the cache is or will be; by default a folder in `data/features` named after encoder and photos.
         boxes: Image id -> part of the photo to encode; by default the whole photos.
-        batch_size: Photos encoded together. A resumed run uses the batch size it began with.
+        batch_size: Photos encoded together; VGG16 takes 2.9 GB for 32 of them, 4.2 for 64, and is no faster. A resumed
+            run uses the batch size it began with.
         progress: Whether to show a progress bar.
 
     Returns:

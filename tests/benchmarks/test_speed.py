@@ -109,6 +109,8 @@ def decoder():
 def test_operations_of_a_step_are_those_of_its_products(decoder):
     # Query 4x7, comparison 4 tokens x 7, context 4 x 8, gate 4; LSTM (3 + 8 + 4) x 16; output 15 x 4 and 4 x 11.
     assert counting.count_step(decoder) == 2 * (28 + 28 + 32 + 4 + 240 + 60 + 44)
+    # All but the comparison and the context, which have no weights of their own.
+    assert counting.count_step_weights(decoder) == 28 + 4 + 240 + 60 + 44
 
 
 def test_operations_of_a_start_are_those_of_its_projections(decoder):
