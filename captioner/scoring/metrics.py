@@ -1,6 +1,6 @@
-"""Scores of captions: BLEU-1..4, CIDEr-D and ROUGE-L, and counts that expose false progress.
+"""Scores of captions: BLEU-1..4, CIDEr-D, ROUGE-L and METEOR, and counts that expose false progress.
 
-It knows captions and references only: no model, no TensorFlow, no Java. All texts are cleaned by
+It knows captions and references only: no model, no TensorFlow; Java for METEOR alone. All texts are cleaned by
 `captioner.data.captions.clean_caption` first, so both sides are counted in the same words. Scores are those of
 coco-caption times 100: 0 to 100, but CIDEr-D to 1000.
 
@@ -8,6 +8,7 @@ References:
     K. Papineni et al., "BLEU", ACL 2002. https://aclanthology.org/P02-1040/
     R. Vedantam, C. L. Zitnick, D. Parikh, "CIDEr", CVPR 2015. https://arxiv.org/abs/1411.5726
     C.-Y. Lin, "ROUGE", 2004. https://aclanthology.org/W04-1013/
+    M. Denkowski, A. Lavie, "Meteor Universal", 2014. https://aclanthology.org/W14-3348/
     X. Chen et al., "Microsoft COCO Captions: Data Collection and Evaluation Server", 2015 (the scorers).
     https://arxiv.org/abs/1504.00325
 """
@@ -15,15 +16,20 @@ References:
 import collections
 import random
 import re
+import shutil
 import statistics
+import subprocess
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
+from pathlib import Path
+from typing import IO, cast
 
 from nltk.translate import bleu_score
 
 # By submodule: the package's own entry point, `pycocoevalcap.eval`, asks for Java and pycocotools.
 from pycocoevalcap.cider.cider import Cider
+from pycocoevalcap.meteor import meteor
 from pycocoevalcap.rouge.rouge import Rouge
 
 from captioner.data.captions import clean_caption
@@ -100,6 +106,49 @@ def score_per_photo(captions: Mapping[str, str], references: Mapping[str, Sequen
         ValueError: As `score_captions`.
     """
     return _score_cider(*_clean_pairs(captions, references))
+
+
+def score_meteor(captions: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> float | None:
+    """Returns METEOR 1.5 times 100 as coco-caption has it, which starts Java and takes seconds; `None` without Java.
+
+    nltk's METEOR is another one and about twice as high.
+
+    Args:
+        captions, references: As for `score_captions`.
+
+    Raises:
+        ValueError: As `score_captions`.
+    """
+    captions, references = _clean_pairs(captions, references)
+    java = shutil.which("java")
+    try:
+        return None if java is None else 100.0 * _run_meteor(java, captions, references)
+    # What stands in Java's place may start and not run: then it takes nothing, or what it answers is no number.
+    except (OSError, ValueError):
+        return None
+
+
+def _run_meteor(java: str, captions: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> float:
+    """Asks the program for its counts of each photo and for the score of all of them.
+
+    pycocoevalcap's own wrapper waits for ever where Java does not run, so of it only the program is used.
+    """
+    program = Path(meteor.__file__).with_name(meteor.METEOR_JAR)
+    command = [java, "-Xmx2G", "-jar", str(program), "-", "-", "-stdio", "-l", "en", "-norm"]
+    pipe = subprocess.PIPE
+    # The machine's own Java with the package's program; the captions are what it reads, not what is run.
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, encoding="utf-8")  # noqa: S603
+    with process, cast(IO[str], process.stdin) as questions, cast(IO[str], process.stdout) as answers:
+
+        def ask(*parts: str) -> str:
+            questions.write(" ||| ".join(parts) + "\n")
+            questions.flush()
+            return answers.readline().strip()
+
+        counts = [ask("SCORE", *references[image_id], caption) for image_id, caption in captions.items()]
+        # It answers with a score for each photo, and last with that of all.
+        scores = [ask("EVAL", *counts), *(answers.readline().strip() for _ in counts)]
+    return float(scores[-1])
 
 
 def human_agreement(references: Mapping[str, Sequence[str]]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import warnings
 
 import numpy as np
@@ -379,3 +380,22 @@ def test_shuffling_collapses_cider_d_on_flickr8k(first_against_others):
     captions, references = first_against_others
     shuffled = metrics.score_captions(metrics.shuffle_captions(captions, 0), references)
     assert shuffled["cider_d"] < 5
+
+
+@pytest.mark.skipif(shutil.which("java") is None, reason="METEOR runs on Java")
+def test_meteor_equals_numbers_by_hand():
+    # The same words in one piece: 1. Of "a dog" and "a cat" the "a" agrees, a function word that weighs a quarter where
+    # a content word weighs three: precision and recall 0.25. It is the only match and a chunk of its own, which costs
+    # 0.6 of it: 0.25 * 0.4 = 0.1. The mean over photos is that of their statistics, so each is scored alone.
+    assert metrics.score_meteor({"1": "a dog runs"}, {"1": ["A dog runs."]}) == pytest.approx(100.0)
+    assert metrics.score_meteor({"1": "a dog"}, {"1": ["a cat"]}) == pytest.approx(10.0, abs=1e-6)
+    assert metrics.score_meteor({"1": ""}, {"1": ["a cat"]}) == 0.0
+
+
+def test_without_java_there_is_no_meteor(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert metrics.score_meteor({"1": "a dog"}, {"1": ["a cat"]}) is None
+    broken = tmp_path / "java"
+    broken.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    broken.chmod(0o755)
+    assert metrics.score_meteor({"1": "a dog"}, {"1": ["a cat"]}) is None
