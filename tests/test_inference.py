@@ -224,22 +224,31 @@ def test_attention_over_slots_is_not_drawn(caption):
 
 
 @pytest.mark.parametrize("size", [(70, 70), (120, 50), (33, 101)])
-def test_an_overlay_keeps_the_size_and_is_brightest_where_attention_lay(size):
+def test_an_overlay_shows_the_photo_where_attention_lay_and_little_darker_elsewhere(size):
     attention = np.zeros((7, 7))
     attention[1, 5] = 0.3
     overlay = caption_with_map(attention).overlay(Image.new("RGB", size, (200, 100, 40)), 0)
     assert (overlay.size, overlay.mode) == (size, "RGB")
     pixels = np.asarray(overlay, dtype=float).sum(axis=2)
-    row, column = np.unravel_index(pixels.argmax(), pixels.shape)
-    # The cell's share of the photo; the first row is the top.
-    assert (row * 7 // size[1], column * 7 // size[0]) == (1, 5)
-    assert pixels.max() == pytest.approx(340, abs=10), "the photo itself shows there"
-    assert pixels[-1, 0] == pytest.approx(340 / 4, abs=4), "and a quarter of its light elsewhere"
+    # The middle of the cell in the second row from the top and the sixth column from the left.
+    assert pixels[3 * size[1] // 14, 11 * size[0] // 14] == pytest.approx(340, abs=12), "the photo itself shows there"
+    assert pixels[-1, 0] == pytest.approx(0.55 * 340, abs=4), "and more than half of its light elsewhere"
+
+
+def test_an_overlay_outlines_where_attention_was_half_its_peak_in_white_within_black():
+    attention = np.zeros((7, 7))
+    attention[3, 3] = 0.3
+    overlay = caption_with_map(attention).overlay(Image.new("RGB", (70, 70), (200, 100, 40)), 0)
+    row = [tuple(int(value) for value in pixel) for pixel in np.asarray(overlay)[35]]
+    white, black = ([x for x, pixel in enumerate(row) if pixel == colour] for colour in ((255, 255, 255), (0, 0, 0)))
+    # Attention falls from the middle of its cell, at 35, to nothing at the middle of the next, ten pixels away.
+    assert len(white) == 2 and len(black) == 2 and black[0] < white[0] < 35 < white[1] < black[1]
+    assert all(3 <= abs(x - 35) <= 7 for x in white)
 
 
 def test_an_overlay_without_any_attention_is_dark_and_does_not_fail():
     overlay = caption_with_map(np.zeros((7, 7))).overlay(Image.new("RGB", (14, 14), "white"), 0)
-    assert np.asarray(overlay).max() <= 64
+    assert np.asarray(overlay).max() == pytest.approx(0.55 * 255, abs=2)
 
 
 def test_an_overlay_leaves_the_photo_as_it_was():
