@@ -17,6 +17,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import connect
 
 _CARD = re.compile(r'photo-name">(.*?)<.*?photo-caption".*?>(.*?)<', re.DOTALL)
+_PROBLEM = re.compile("<li>(.*?)</li>", re.DOTALL)
 _SECONDS = 120
 
 
@@ -58,7 +59,10 @@ class Visitor:
     @property
     def problems(self) -> list[str]:
         """The sentences about photos that have no caption."""
-        return [part.alert.body for part in self._parts("alert")]
+        rows = (
+            _PROBLEM.findall(part.html.body) for part in self._parts("html") if 'class="problems"' in part.html.body
+        )
+        return [html.unescape(row) for found in rows for row in found]
 
     @property
     def traces(self) -> list[str]:

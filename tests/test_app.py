@@ -23,6 +23,9 @@ from captioner.inference import Caption
 from captioner.page import guard, uploads
 
 APP = Path(__file__).resolve().parent.parent / "app.py"
+# How likely each further caption of the fake is, next to the first: e times less with each.
+RATIOS = [(1, "0.37 times as likely"), (2, "0.14 times as likely"), (3, "0.050 times as likely")]
+RATIOS += [(4, "0.018 times as likely"), *((rank, "less than 1 % as likely") for rank in (5, 6, 7))]
 COLOURS = {"red": (200, 0, 0), "green": (0, 200, 0), "blue": (0, 0, 200)}
 
 
@@ -35,7 +38,9 @@ def write_config(folder: Path) -> None:
         "calibration": None,
     }
     (folder / "config.json").write_text(json.dumps(content))
-    (folder / "metrics.json").write_text(json.dumps({"cider_d": 52.14, "split": "test", "num_photos": 1000}))
+    rows = [{"label": "sure", "count": 10, "right": 0.8}, {"label": "guessing", "count": 10, "right": 0.31}]
+    metrics = {"cider_d": 52.14, "split": "test", "num_photos": 1000, "data": "flickr8k", "calibration": {"test": rows}}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
     manifest.write_manifest(folder)
 
 
@@ -53,6 +58,7 @@ class ColourCaptioner:
 
     def __init__(self):
         self.calls, self.has_regions, self.confidence = [], True, ""
+        self.sureness: dict[str, tuple[str, float]] = {}
 
     def caption_photos(self, photos, search=settings):
         if photos.any():  # A black photo is the page warming the captioner up.
@@ -61,13 +67,12 @@ class ColourCaptioner:
         return [[self.caption(name, rank) for rank in range(search.num_beams)] for name in names]
 
     def caption(self, name: str, rank: int) -> Caption:
+        confidence, log_prob_of_first = self.sureness.get(name, (self.confidence, np.log(0.5)))
         words = ("something", name) if rank == 0 else ("guess", str(rank), name)
         scores = np.full((len(words), 5), 0.2)  # four regions and the whole photo
-        log_prob = np.log(0.5) - rank
+        log_prob = log_prob_of_first - rank
         word_log_probs, text = np.full(len(words), np.log(0.7)), " ".join(words)
-        return Caption(
-            text, words, log_prob, log_prob, word_log_probs, scores, self.has_regions, confidence=self.confidence
-        )
+        return Caption(text, words, log_prob, log_prob, word_log_probs, scores, self.has_regions, confidence=confidence)
 
 
 @pytest.fixture
@@ -106,6 +111,23 @@ def cards(page: AppTest) -> dict[str, str]:
     return dict(re.search(r'photo-name">(.*?)<.*?photo-caption".*?>(.*?)<', body).groups() for body in bodies)
 
 
+def problems(page: AppTest) -> list[str]:
+    """The rows of photos that have no caption."""
+    return [row for element in page.html for row in re.findall("<li>(.*?)</li>", element.value)]
+
+
+def open_panel(page: AppTest, panel: str) -> AppTest:
+    """Opens a panel of the one photo on the page."""
+    [(file_id, *_)] = page.session_state["results"]
+    page.session_state[f"{panel} {file_id}"] = True
+    return page.run()
+
+
+def press(page: AppTest, label: str) -> AppTest:
+    [button] = [button for button in page.button if button.label == label]
+    return button.click().run()
+
+
 def test_the_first_visit_invites_and_captions_nothing(captioner):
     page = open_page()
     assert not page.exception and not page.error
@@ -142,7 +164,7 @@ def test_a_captioner_without_its_decoder_gets_one_sentence(captioner, tmp_path, 
 def test_each_photo_gets_its_own_caption(captioner):
     page = upload(open_page(), *((f"{colour}.png", make_photo(colour)) for colour in COLOURS))
     assert not page.exception and not page.error
-    assert cards(page) == {f"{colour}.png": f"something {colour}" for colour in COLOURS}
+    assert cards(page) == {f"{colour}.png": f"Something {colour}." for colour in COLOURS}
     assert [call["photos"] for call in captioner.calls] == [3]
     assert "3 photos captioned." in read_page(page)
 
@@ -151,11 +173,11 @@ def test_a_broken_photo_gets_its_reason_and_stops_no_other(captioner):
     photos = [("red.png", make_photo("red")), ("bad_[x](y).png", b"no picture"), ("none.png", b"")]
     page = upload(open_page(), *photos, ("cut.png", make_photo("blue")[:-30]), ("blue.png", make_photo("blue")))
     assert not page.exception
-    assert cards(page) == {"red.png": "something red", "blue.png": "something blue"}
-    messages = [error.value for error in page.error]
-    assert len(messages) == 3
-    # The name is shown as it stands, not as a link.
-    assert messages[0].startswith(r"bad\_\[x\](y).png is not a picture that can be read")
+    assert cards(page) == {"red.png": "Something red.", "blue.png": "Something blue."}
+    messages = problems(page)
+    assert len(messages) == 3 and not page.error
+    # The name is shown as it stands.
+    assert messages[0].startswith("bad_[x](y).png is not a picture that can be read")
     assert messages[1] == "none.png is empty."
     assert messages[2].startswith("cut.png is damaged or cut short")
     assert "2 of 5 photos captioned; 3 could not be read." in read_page(page)
@@ -164,15 +186,15 @@ def test_a_broken_photo_gets_its_reason_and_stops_no_other(captioner):
 def test_a_replaced_photo_leaves_no_old_caption(captioner):
     page = upload(open_page(), ("photo.png", make_photo("red")))
     page = upload(page, ("photo.png", make_photo("green")))
-    assert cards(page) == {"photo.png": "something green"}
-    assert "red" not in read_page(page)
+    assert cards(page) == {"photo.png": "Something green."}
+    assert "Something red" not in read_page(page)
 
 
 def test_a_removed_photo_leaves_the_page_and_the_memory(captioner):
     page = upload(open_page(), ("red.png", make_photo("red")), ("blue.png", make_photo("blue")))
     page.file_uploader(key="photos").set_value([("blue.png", make_photo("blue"), "image/png")])
     page.run()
-    assert cards(page) == {"blue.png": "something blue"}
+    assert cards(page) == {"blue.png": "Something blue."}
     assert len(page.session_state["results"]) == 1
     page.file_uploader(key="photos").clear().run()
     assert cards(page) == {} and "Nothing to look at yet" in read_page(page)
@@ -184,7 +206,7 @@ def test_a_rerun_captions_nothing_again(captioner):
     page.run()
     page.slider(key="others").set_value(1).run()
     assert len(captioner.calls) == 1
-    assert cards(page) == {"red.png": "something red"}
+    assert cards(page) == {"red.png": "Something red."}
 
 
 def test_settings_reach_the_search_and_caption_anew(captioner):
@@ -211,64 +233,164 @@ def test_nonsense_in_the_address_is_ignored(captioner):
 
 def test_more_other_captions_than_beams_widen_the_search(captioner):
     page = open_page(beams="1", others="3")
-    page = upload(page, ("red.png", make_photo("red")))
+    upload(page, ("red.png", make_photo("red")))
     assert captioner.calls[0]["search"].num_beams == 4
-    (others,) = [element.value for element in page.html if 'class="alternatives"' in element.value]
-    assert re.findall(r"<li>(.*?) <small>", others) == ["guess 1 red", "guess 2 red", "guess 3 red"]
-    assert "18%" in others  # exp(log(0.5) - 1)
 
 
-def test_the_probability_of_the_caption_stands_behind_an_expander(captioner):
+def test_shorter_and_longer_move_the_sliders_of_the_experts_and_back(captioner):
     page = upload(open_page(), ("red.png", make_photo("red")))
-    (expander,) = [one for one in page.expander if one.label == "Other captions"]
-    assert "exactly the words above: 50%" in read_page(expander)
-    page.slider(key="others").set_value(0).run()
-    (expander,) = [one for one in page.expander if one.label == "How probable it is"]
-    assert "exactly the words above: 50%" in read_page(expander)
+    assert page.segmented_control(key="wording").value == "As usual"
+    for length, penalty in (("Shorter", 0.0), ("Longer", 3.0), ("As usual", 0.7)):
+        page.segmented_control(key="wording").set_value(length).run()
+        assert page.slider(key="length").value == penalty
+    searches = [(call["search"].num_beams, call["search"].length_penalty) for call in captioner.calls]
+    # What ranks by length alone needs captions of several lengths.
+    assert searches == [(3, 0.7), (8, 0.0), (8, 3.0), (3, 0.7)]
+    page.slider(key="length").set_value(1.0).run()
+    assert page.segmented_control(key="wording").value is None
+
+
+def test_another_wording_takes_the_place_of_the_caption_everywhere(captioner):
+    page = upload(open_page(), ("red.png", make_photo("red")))
+    open_panel(page, "wordings")
+    assert [call["search"].num_beams for call in captioner.calls] == [3, 8]
+    labels = [button.label for button in page.button if button.label.startswith("Guess")]
+    assert labels == [f"Guess {rank} red. :gray[(longer, {ratio})]" for rank, ratio in RATIOS]
+    press(page, labels[1])
+    assert cards(page) == {"red.png": "Guess 2 red."}
+    assert "Your choice" in read_page(page)
+    assert json.loads(page.get("bidi_component")[0].proto.json)["caption"] == "Guess 2 red."
+    (photo,) = page.session_state["results"].values()
+    assert photo.row.captions[0].text == "guess 2 red" and photo.row.captions[1].text == "something red"
+
+
+def test_more_wordings_are_searched_on_demand(captioner):
+    page = upload(open_page(), ("red.png", make_photo("red")))
+    press(open_panel(page, "wordings"), "More wordings")
+    assert captioner.calls[-1]["search"].num_beams == 16
+    assert len([button for button in page.button if button.label.startswith("Guess")]) == 15
+    assert "More wordings" not in [button.label for button in page.button]
+    # Looked at again, they are not searched again.
+    page.run()
+    assert len(captioner.calls) == 3
 
 
 def test_a_calibrated_captioner_says_in_words_how_sure_it_is(captioner):
     page = upload(open_page(), ("red.png", make_photo("red")))
     assert 'class="photo-confidence"' not in read_page(page)
-    captioner.confidence = "fairly sure"
+    captioner.confidence = "sure"
     page = upload(open_page(), ("red.png", make_photo("red")))
-    assert "Fairly sure</p>" in read_page(page)
+    worth = "Of captions like this, about 8 in 10 are right on photos of the test split."
+    assert f"●●●</span> Sure <small>{worth}</small></p>" in read_page(page)
+
+
+def sort_by(page: AppTest, order: str) -> list[str]:
+    page.selectbox(key="order").set_value(order).run()
+    return list(cards(page))
+
+
+def test_many_photos_are_filtered_and_sorted_by_how_sure_the_captioner_was(captioner):
+    captioner.sureness = {"red": ("guessing", -9.0), "green": ("sure", -1.0), "blue": ("guessing", -5.0)}
+    names = [f"{colour}.png" for colour in COLOURS]
+    page = upload(open_page(), *((f"{colour}.png", make_photo(colour)) for colour in COLOURS), ("bad.png", b""))
+    show = page.segmented_control(key="show")
+    assert show.options == ["All 3", "Sure 1", "Fairly sure 0", "Guessing 2"]
+    assert list(cards(page)) == names
+    assert sort_by(page, "Surest first") == ["green.png", "blue.png", "red.png"]
+    assert sort_by(page, "Least sure first") == ["red.png", "blue.png", "green.png"]
+    page.segmented_control(key="show").set_value("guessing").run()
+    assert list(cards(page)) == ["red.png", "blue.png"]
+    # One that is added is captioned, and the choice is kept.
+    page.file_uploader(key="photos").set_value(
+        [("green.png", make_photo("green"), "image/png"), ("blue.png", make_photo("blue"), "image/png")]
+    ).run()
+    assert list(cards(page)) == ["blue.png"] and not page.exception
+    assert page.segmented_control(key="show").value == "guessing"
+    assert "2 photos captioned." in read_page(page)
+
+
+def test_what_the_words_are_worth_is_said_once_for_many_photos(captioner):
+    captioner.confidence = "sure"
+    page = upload(open_page(), ("red.png", make_photo("red")), ("blue.png", make_photo("blue")))
+    text = read_page(page)
+    assert text.count("about 8 in 10") == 1 and text.count("about 3 in 10") == 1
+    assert text.count("Sure</p>") == 2
+
+
+def test_clear_all_takes_everything_away_and_the_page_goes_on(captioner):
+    page = upload(open_page(), ("red.png", make_photo("red")), ("blue.png", make_photo("blue")))
+    press(page, "Clear all")
+    assert not page.exception and cards(page) == {}
+    assert "Nothing to look at yet" in read_page(page) and "results" not in page.session_state
+    page.file_uploader(key="photos 1").set_value([("green.png", make_photo("green"), "image/png")]).run()
+    assert cards(page) == {"green.png": "Something green."}
+
+
+def test_a_drawing_can_be_tried_is_marked_and_makes_way_for_a_photo(captioner):
+    captioner.confidence = "sure"
+    page = press(open_page(), "Try drawing 1")
+    assert list(cards(page)) == ["drawing-1.png"] and not page.exception
+    text = read_page(page)
+    assert "A drawing made by this project, not a photo. What was drawn: “A big blue car in a meadow.”" in text
+    assert "This captioner learnt from photos, so of a drawing it guesses." in text
+    assert "of the test split" not in text, "of drawings it was never measured"
+    assert json.loads(page.get("bidi_component")[0].proto.json)["keep"] is False
+    page = upload(page, ("red.png", make_photo("red")))
+    assert list(cards(page)) == ["red.png"] and "not a photo" not in read_page(page)
+    page.file_uploader(key="photos").clear().run()
+    assert cards(page) == {}
+
+
+def test_a_drawing_goes_to_the_captioner_that_knows_drawings(captioner, monkeypatch):
+    (photos_folder,) = catalogue.list_captioners()
+    knower = photos_folder.with_name("drawings")
+    knower.mkdir()
+    write_config(knower)
+    (knower / "metrics.json").write_text('{"cider_d": 300.0, "split": "test", "num_photos": 70, "data": "drawings"}')
+    manifest.write_manifest(knower)
+    loaded = []
+    monkeypatch.setattr(saving, "load_captioner", lambda folder: loaded.append(folder.name) or captioner)
+    monkeypatch.setattr(catalogue, "list_captioners", lambda: [photos_folder, knower])
+    page = open_page()
+    assert page.selectbox(key="captioner").options == ["colours", "drawings (drawings)"]
+    described = page.caption[0].value.split("\n\n")[1]
+    assert described.startswith("drawings: Trained on drawings: it knows no photos. CIDEr-D 300.0 on 70 test drawings")
+    press(page, "Try drawing 2")
+    assert loaded == ["colours", "drawings"]
+    assert "it guesses" not in read_page(page) and "What was drawn" in read_page(page)
 
 
 def test_attention_is_drawn_when_opened_and_follows_the_word(captioner):
     page = upload(open_page(), ("red.png", make_photo("red")))
     assert not page.pills and len(page.get("image")) == 1
-    (file_id,) = [key[0] for key in page.session_state["results"]]
-    page.session_state[f"why {file_id}"] = True
-    page.run()
+    open_panel(page, "why")
     assert not page.exception
     assert page.pills[0].options == ["something", "red"]
     page.pills[0].set_value(1).run()
     assert "“red” had a probability of 70%. Attention: 80% on places" in page.get("image")[1].proto.imgs[0].caption
     assert len(page.get("image")[2].proto.imgs) == 2
+    assert "not whether the word is right" in " ".join(element.value for element in page.caption)
 
 
 def test_a_captioner_without_regions_says_that_there_is_nothing_to_show(captioner):
     captioner.has_regions = False
     page = upload(open_page(), ("red.png", make_photo("red")))
-    (file_id,) = [key[0] for key in page.session_state["results"]]
-    page.session_state[f"why {file_id}"] = True
-    page.run()
+    open_panel(page, "why")
     assert not page.pills and not page.exception
     assert "no places to show" in " ".join(element.value for element in page.caption)
 
 
 def test_captions_can_be_copied_plain_and_as_an_attribute(captioner):
     page = upload(open_page(), ("red.png", make_photo("red")))
-    (actions,) = page.get("bidi_component")
-    assert json.loads(actions.proto.json) == {"caption": "something red", "attribute": 'alt="something red"'}
+    data = json.loads(page.get("bidi_component")[0].proto.json)
+    assert (data["caption"], data["attribute"]) == ("Something red.", 'alt="Something red."')
 
 
 def test_many_photos_go_through_in_batches(captioner):
     names = [(f"{number}.png", make_photo(list(COLOURS)[number % 3])) for number in range(19)]
     page = upload(open_page(), *names)
     assert [call["photos"] for call in captioner.calls] == [4, 4, 4, 4, 3]
-    assert cards(page) == {name: f"something {list(COLOURS)[number % 3]}" for number, (name, _) in enumerate(names)}
+    assert cards(page) == {name: f"Something {list(COLOURS)[number % 3]}." for number, (name, _) in enumerate(names)}
 
 
 def test_the_camera_is_one_more_photo(captioner):
@@ -276,9 +398,9 @@ def test_the_camera_is_one_more_photo(captioner):
     assert not page.get("camera_input")  # The browser asks for permission only once it is wanted.
     page.toggle(key="use_camera").set_value(True).run()
     page.camera_input(key="camera").set_value(("shot.jpg", make_photo("blue"), "image/jpeg")).run()
-    assert list(cards(page).values()) == ["something red", "something blue"]
+    assert list(cards(page).values()) == ["Something red.", "Something blue."]
     page.toggle(key="use_camera").set_value(False).run()
-    assert list(cards(page).values()) == ["something red"]
+    assert list(cards(page).values()) == ["Something red."]
 
 
 def test_about_names_limits_and_privacy(captioner):
@@ -300,7 +422,7 @@ def test_captioners_are_compared_and_a_damaged_one_hinders_none(captioner, monke
     monkeypatch.setattr(catalogue, "list_captioners", lambda: [better, chosen, broken])
     page = open_page(captioner="colours")
     assert not page.error
-    lines = page.sidebar.caption[0].value.split("\n\n")
+    lines = page.caption[0].value.split("\n\n")
     assert [line.split(" ", 2)[:2] for line in lines] == [
         ["**colours**:", "CIDEr-D"],
         ["better:", "CIDEr-D"],
@@ -310,8 +432,8 @@ def test_captioners_are_compared_and_a_damaged_one_hinders_none(captioner, monke
 
 
 def test_each_setting_has_its_sentence(captioner):
-    described, *sentences = [caption.value for caption in open_page().sidebar.caption]
-    assert described.startswith("**colours**: CIDEr-D 52.1 on 1,000 test photos. Encoder toy, ")
+    described, *sentences = [caption.value for caption in open_page().caption]
+    assert described.startswith("**colours**: CIDEr-D 52.1 on 1,000 test photos of flickr8k. Encoder toy, ")
     assert [sentence[:10] for sentence in sentences] == ["Unfinished", "Towards 0 ", "Runners-up", "The addres"]
 
 
@@ -323,7 +445,7 @@ def test_a_visitor_who_empties_the_caches_does_not_unload_the_captioner(captione
     st.cache_data.clear()
     st.cache_resource.clear()
     page = upload(open_page(), ("red.png", make_photo("red")))
-    assert cards(page) == {"red.png": "something red"} and len(loaded) == 1
+    assert cards(page) == {"red.png": "Something red."} and len(loaded) == 1
 
 
 def test_the_server_is_guarded_and_listens_on_this_machine_alone():

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from captioner import config, files
-from captioner.artifacts import manifest
+from captioner.artifacts import confidence, manifest
 from captioner.data import captions
 
 CONFIG_FILE, METRICS_FILE, CARD_FILE = "config.json", "metrics.json", "README.md"
@@ -25,7 +25,10 @@ _NOT_LISTED = re.compile(r"\..*|.*~\d+")
 
 
 def list_captioners(*artifacts_dirs: str | Path) -> list[Path]:
-    """Returns the folders of all captioners, the one to prefer first, and last those whose encoder cannot be had.
+    """Returns the folders of all captioners, the one to prefer first.
+
+    Those for photos stand before those for drawings, whose scores are of another kind, and last are those whose encoder
+    cannot be had.
 
     Args:
         *artifacts_dirs: Where to look, by default in `artifacts/` and among those that came with the project. Of two
@@ -38,7 +41,11 @@ def list_captioners(*artifacts_dirs: str | Path) -> list[Path]:
             by_name.setdefault(path.parent.name, path.parent)
     rank = {name: number for number, name in enumerate(PREFERENCE)}
     folders = [folder for name, folder in by_name.items() if not _NOT_LISTED.fullmatch(name)]
-    return sorted(folders, key=lambda folder: (_lacks_package(folder), rank.get(folder.name, len(rank)), folder.name))
+
+    def place(folder: Path) -> tuple:
+        return _lacks_package(folder), is_of_drawings(folder), rank.get(folder.name, len(rank)), folder.name
+
+    return sorted(folders, key=place)
 
 
 def choose_captioner(name_or_folder: str | os.PathLike[str] | None = None) -> Path:
@@ -181,6 +188,14 @@ def read_calibration(settings: dict) -> config.Calibration | None:
 def read_metrics(folder: str | Path) -> dict:
     """Returns the `metrics.json` of a captioner."""
     return _read_json(Path(folder), METRICS_FILE)
+
+
+def is_of_drawings(folder: Path) -> bool:
+    """Returns whether a captioner was trained on drawings of this project, and so knows no photos."""
+    try:
+        return confidence.subject_of(read_metrics(folder)) == "drawings"
+    except (OSError, ValueError):
+        return False  # A damaged captioner is reported when it is loaded.
 
 
 def version_of(folder: Path) -> str:

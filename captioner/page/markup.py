@@ -1,17 +1,18 @@
-"""What the page says: captions, probabilities, scores and downloads as text and HTML.
+"""What the page says: captions, how sure they are, scores and privacy as text and HTML.
 
-No Streamlit here, which only `app.py` knows, and no TensorFlow, so that the page is on the screen before it is loaded.
+No Streamlit here, and no TensorFlow, so that the page is on the screen before it is loaded.
 """
 
 import html
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from captioner import output
-from captioner.artifacts import catalogue
+from captioner.artifacts import catalogue, confidence
+from captioner.data.vocabulary import FUNCTION_WORDS
+from captioner.output import as_sentence
 from captioner.page.uploads import CaptionedPhoto
 
 if TYPE_CHECKING:
@@ -19,6 +20,28 @@ if TYPE_CHECKING:
 
 # How full three dots are says the same as the word, at a glance.
 _CONFIDENCE_DOTS = {"sure": "●●●", "fairly sure": "●●○", "guessing": "●○○"}
+# Words that say how a thing is or how many there are, of those that captions begin with.
+_QUALITIES = frozenset(
+    (
+        *(
+            "black",
+            "white",
+            "red",
+            "blue",
+            "green",
+            "yellow",
+            "orange",
+            "pink",
+            "purple",
+            "brown",
+            "tan",
+            "gray",
+            "grey",
+        ),
+        *("two", "three", "four", "five", "several", "many", "little", "small", "tiny", "big", "large", "young", "old"),
+        *("older", "dark", "light", "blond", "blonde"),
+    )
+)
 
 
 def alt_attribute(caption: str) -> str:
@@ -29,10 +52,11 @@ def alt_attribute(caption: str) -> str:
 def write_probability(log_prob: float) -> str:
     """Returns a log-probability as a percentage with two digits that count, for example `"1.9%"`."""
     percent = 100 * math.exp(min(log_prob, 0.0))
-    if percent < 0.001:
-        return "under 0.001%"
-    digits = max(0, 1 - math.floor(math.log10(percent)))
-    return f"{percent:.{digits}f}%"
+    return "under 0.001%" if percent < 0.001 else f"{_two_digits(percent)}%"
+
+
+def _two_digits(number: float) -> str:
+    return f"{number:.{max(0, 1 - math.floor(math.log10(number)))}f}"
 
 
 def escape_markdown(text: str) -> str:
@@ -45,22 +69,55 @@ def name_heading(name: str) -> str:
     return f'<h2 class="photo-name">{html.escape(name)}</h2>'
 
 
-def caption_card(photo: CaptionedPhoto) -> str:
-    """Returns the photo's name, its best caption and how sure the captioner is of it as HTML."""
-    best = photo.captions[0]
+def caption_card(photo: CaptionedPhoto, worth: Mapping[str, str]) -> str:
+    """Returns the photo's name, its caption and how sure the captioner is of it as HTML.
+
+    Args:
+        photo: The photo, with a caption.
+        worth: What each word for how sure the captioner is is worth.
+    """
+    own = "In your words" if photo.edited else "Your choice" if photo.chosen else ""
+    note = f'<p class="photo-note">{own}</p>' if own else confidence_note(photo.best.confidence, worth)
+    return f'{name_heading(photo.name)}<p class="photo-caption" role="status">{html.escape(photo.sentence)}</p>{note}'
+
+
+def example_note(truth: str, *, is_guess: bool) -> str:
+    """Returns what is said of a drawing of this project, as HTML.
+
+    Args:
+        truth: What was drawn.
+        is_guess: Whether the captioner knows photos alone.
+    """
+    guess = " This captioner learnt from photos, so of a drawing it guesses." if is_guess else ""
     return (
-        f"{name_heading(photo.name)}"
-        f'<p class="photo-caption" role="status">{html.escape(best.text)}</p>'
-        f"{confidence_note(best.confidence)}"
+        '<p class="photo-note">A drawing made by this project, not a photo. '
+        f"What was drawn: “{html.escape(truth)}”{guess}</p>"
     )
 
 
-def confidence_note(confidence: str) -> str:
-    """Returns how sure a captioner is as HTML, for example "●●○ Fairly sure"; nothing where it cannot tell."""
-    if not confidence:
+def confidence_note(word: str, worth: Mapping[str, str]) -> str:
+    """Returns how sure a captioner is as HTML, "●●○ Fairly sure", and what that is worth; nothing where it is unknown.
+
+    Args:
+        word: One of `captioner.config.LABELS`, or empty.
+        worth: Word -> what it is worth, a sentence.
+    """
+    if not word:
         return ""
-    dots = f'<span aria-hidden="true">{_CONFIDENCE_DOTS.get(confidence, "")}</span>'
-    return f'<p class="photo-confidence">{dots} {html.escape(confidence.capitalize())}</p>'
+    dots = f'<span aria-hidden="true">{_CONFIDENCE_DOTS.get(word, "")}</span>'
+    sentence = f" <small>{html.escape(worth[word])}</small>" if word in worth else ""
+    return f'<p class="photo-confidence">{dots} {html.escape(word.capitalize())}{sentence}</p>'
+
+
+def explain_words(worth: Mapping[str, str]) -> str:
+    """Returns as HTML what each word for how sure a captioner is is worth, for many photos at once."""
+    return "".join(confidence_note(word, worth) for word in worth)
+
+
+def problem_rows(photos: Sequence[CaptionedPhoto]) -> str:
+    """Returns a row for each photo that has no caption, with the reason, as HTML; nothing if all have one."""
+    rows = "".join(f"<li>{html.escape(photo.problem)}</li>" for photo in photos if photo.problem)
+    return f'<div role="alert"><ul class="problems">{rows}</ul></div>' if rows else ""
 
 
 def waiting_card(name: str) -> str:
@@ -74,6 +131,12 @@ def label_words(words: Sequence[str]) -> list[str]:
     Each repetition gets one more zero-width space, which is neither seen nor heard.
     """
     return [word + "\u200b" * words[:number].count(word) for number, word in enumerate(words)]
+
+
+def first_thing(words: Sequence[str]) -> int:
+    """Returns the number of the first word that names a thing, as far as short lists can tell; else 0."""
+    skipped = FUNCTION_WORDS | _QUALITIES
+    return next((number for number, word in enumerate(words) if word not in skipped), 0)
 
 
 def explain_word(caption: "Caption", number: int, share: float) -> str:
@@ -91,14 +154,25 @@ def explain_word(caption: "Caption", number: int, share: float) -> str:
     )
 
 
-def alternatives_list(best: "Caption", others: "Sequence[Caption]") -> str:
-    """Returns as HTML how probable the caption is in exactly its words, and other captions, likeliest first."""
-    items = (
-        f"<li>{html.escape(caption.text)} <small>{write_probability(caption.log_prob)}</small></li>"
-        for caption in others
-    )
-    note = f'<p class="photo-note">Probability of exactly the words above: {write_probability(best.log_prob)}</p>'
-    return note + (f'<ol class="alternatives">{"".join(items)}</ol>' if others else "")
+def compare_caption(other: "Caption", shown: "Caption") -> str:
+    """Returns how another caption compares with the one that is shown: "longer, 0.4 times as likely"."""
+    ratio = math.exp(min(other.log_prob - shown.log_prob, 50.0))
+    words = len(other.words) - len(shown.words)
+    length = "shorter, " if words < 0 else "longer, " if words else ""
+    if ratio < 0.01:
+        return f"{length}less than 1 % as likely"
+    return f"{length}{'as likely' if 0.95 <= ratio < 1.05 else f'{_two_digits(ratio)} times as likely'}"
+
+
+def label_wording(other: "Caption", shown: "Caption") -> str:
+    """Returns another caption and how it compares with the one that is shown, as Markdown."""
+    return f"{escape_markdown(as_sentence(other.text))} :gray[({compare_caption(other, shown)})]"
+
+
+def rank_others(photo: CaptionedPhoto) -> list[int]:
+    """Returns the numbers of a photo's captions that are not shown, the likeliest first."""
+    others = [number for number in range(len(photo.captions)) if number != photo.chosen]
+    return sorted(others, key=lambda number: -photo.captions[number].log_prob)
 
 
 def summarize(done: Sequence[CaptionedPhoto]) -> str:
@@ -107,12 +181,6 @@ def summarize(done: Sequence[CaptionedPhoto]) -> str:
     if not failed:
         return "1 photo captioned." if len(done) == 1 else f"{len(done)} photos captioned."
     return f"{len(done) - failed} of {len(done)} photos captioned; {failed} could not be read."
-
-
-def write_captions(done: Iterable[CaptionedPhoto], form: str, alternatives: int) -> bytes:
-    """Returns the file that `python -m captioner caption --format FORM` writes."""
-    rows = (output.Row(photo.name, photo.captions, photo.problem) for photo in done)
-    return output.write_bytes(rows, output.choose_layout(form, alternatives))
 
 
 def compare_captioners(chosen: Path, folders: Iterable[Path]) -> str:
@@ -133,7 +201,7 @@ def compare_captioners(chosen: Path, folders: Iterable[Path]) -> str:
 
 
 def describe_captioner(folder: Path) -> str:
-    """Returns one line on a saved captioner: scores, encoder and size.
+    """Returns one line on a saved captioner: what it was trained on, scores with their data, encoder and size.
 
     Raises:
         OSError, ValueError: If its configuration or metrics cannot be read.
@@ -144,11 +212,13 @@ def describe_captioner(folder: Path) -> str:
         for key, label in (("cider_d", "CIDEr-D"), ("bleu_4", "BLEU-4"))
         if isinstance(metrics.get(key), int | float)
     ]
-    photo_count = metrics.get("num_photos")
-    on = f" on {photo_count:,} {metrics.get('split', '')} photos" if isinstance(photo_count, int) else ""
+    subject, count = confidence.subject_of(metrics), metrics.get("num_photos")
+    counted = f"{count:,} " if isinstance(count, int) else ""
+    place = f"on {counted}{metrics.get('split', 'unnamed')} {subject} of {metrics.get('data', 'unnamed data')}"
+    scored = f"{', '.join(scores)} {escape_markdown(place)}." if scores else "Not scored."
     megabytes = sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) / 1e6
-    size = f"Encoder {settings['encoder']['name']}, {megabytes:.0f} MB on disk."
-    return f"{', '.join(scores)}{on}. {size}" if scores else f"Not scored. {size}"
+    kind = "Trained on drawings: it knows no photos. " if subject == "drawings" else ""
+    return f"{kind}{scored} Encoder {settings['encoder']['name']}, {megabytes:.0f} MB on disk."
 
 
 def about(folder: Path) -> str:
@@ -164,11 +234,23 @@ def about(folder: Path) -> str:
 
 
 INVITATION = """<div class="invitation">
-<p><strong>Nothing to look at yet.</strong> One photo or a hundred: drop them above, choose them, or use the camera.</p>
-<p>For each you get a caption, other ways to put it, and where in the photo the captioner looked for every word.
-Photos of dogs, children, sport and the outdoors suit it best.</p>
+<p><strong>Nothing to look at yet.</strong> One photo or a hundred: drop them anywhere on this page, paste one, choose
+files above, or use the camera. Photos of dogs, children, sport and the outdoors suit it best.</p>
 </div>"""
+
+EXAMPLES = """<p>No photo at hand? Try a drawing that this project made:</p>"""
+
+WORDINGS_NOTE = (
+    "Choose one to put it in the caption's place. In brackets: how likely each is to the captioner next to the caption "
+    "above. Short ones are likelier by their length alone."
+)
+
+ATTENTION_NOTE = (
+    "The outline holds the places that weighed most when this word was chosen. It tells where the captioner looked, "
+    "not why, and not whether the word is right."
+)
 
 _PRIVACY = """## Privacy
 Photos stay in the memory of this server while the page is open. They are not written to disk, not sent anywhere else
-and not used for training."""
+and not used for training. A page that is loaded again starts empty; while there are captions that you have neither
+copied nor downloaded, the browser asks before it leaves."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from captioner import startup
+from captioner import output, startup
 from captioner.data import decoders, photos
 
 if TYPE_CHECKING:
@@ -74,12 +74,33 @@ class CaptionedPhoto:
         captions: Best first; empty where it could not be captioned.
         preview: A small JPEG of it.
         problem: One sentence that says why it has no caption.
+        chosen: Which of the captions the visitor prefers.
+        edited: What the visitor wrote in its place.
     """
 
     name: str
     captions: "Sequence[Caption]" = ()
     preview: bytes = b""
     problem: str = ""
+    chosen: int = 0
+    edited: str = ""
+
+    @property
+    def best(self) -> "Caption":
+        """The caption that stands on the page."""
+        return self.captions[self.chosen]
+
+    @property
+    def row(self) -> output.Row:
+        """What downloads hold of it: the caption that stands on the page, then the others."""
+        others = [caption for number, caption in enumerate(self.captions) if number != self.chosen]
+        captions = [self.best, *others] if self.captions else []
+        return output.Row(self.name, captions, self.problem, self.edited)
+
+    @property
+    def sentence(self) -> str:
+        """The caption as it stands on the page."""
+        return self.row.sentences[0]
 
 
 def share_captioner(folder: Path, version: str) -> "Captioner":

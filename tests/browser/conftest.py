@@ -99,6 +99,7 @@ def server(tmp_path_factory) -> Iterator[Server]:
 def make_captioner(folder: Path) -> None:
     """Saves a captioner that says something else of every photo, and the random weights of its encoder."""
     import keras
+    import numpy as np
 
     from captioner import config
     from captioner.artifacts import saving
@@ -123,8 +124,15 @@ def make_captioner(folder: Path) -> None:
     for variable in captioner.decoder.weights:
         if len(variable.shape) == 2:
             variable.assign(4 * variable)
-    metrics = {"data": "nothing", "split": "test", "num_photos": 1000, "cider_d": 0.1, "bleu_4": 0.0}
-    saving.save_captioner(captioner, folder / "artifacts" / "tiny", metrics)
+    # Half of what it sees it calls fairly sure, of the other half it says that it guesses.
+    noise = np.random.default_rng(0).integers(0, 255, (8, 224, 224, 3)).astype(np.uint8)
+    usual = np.median([found[0].log_prob_per_word for found in captioner.caption_photos(noise)])
+    captioner.calibration = config.Calibration(None, float(usual))
+    rows = [{"label": "fairly sure", "count": 10, "right": 0.6}, {"label": "guessing", "count": 10, "right": 0.3}]
+    metrics = {"split": "test", "num_photos": 1000, "cider_d": 0.1, "bleu_4": 0.0, "calibration": {"test": rows}}
+    saving.save_captioner(captioner, folder / "artifacts" / "tiny", {"data": "nothing", **metrics})
+    drawn = {"data": "drawings", "split": "test", "num_photos": 70, "cider_d": 300.0}
+    saving.save_captioner(captioner, folder / "artifacts" / "sketches", drawn)
 
 
 def free_port() -> int:

@@ -1,97 +1,34 @@
 """What a visitor does, done by Chromium on the real page."""
 
-import contextlib
 import csv
 import io
+import itertools
 import json
 import re
-import time
 
-import numpy as np
 import pytest
-from PIL import Image
+from visiting import (
+    caption,
+    drop,
+    expect,
+    expect_cards,
+    make_photo,
+    open_chooser,
+    press_tab_until,
+    settle,
+    wait_until,
+)
 
-from captioner import config
-from captioner.data import photos
+from captioner import output
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-expect = sync_api.expect
 pytestmark = pytest.mark.slow
-
-
-def make_photo(seed: int, side: int = 320, **save) -> bytes:
-    """A picture of coloured patches, which the tiny captioner tells from others."""
-    patches = np.random.default_rng(seed).integers(0, 255, (5, 5, 3)).astype(np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(patches).resize((side, side), Image.Resampling.NEAREST).save(file, **({"format": "PNG"} | save))
-    return file.getvalue()
-
-
-def drop(page, *names_and_bytes) -> None:
-    """Uploads files and waits until all are done."""
-    files = [{"name": name, "mimeType": "image/png", "buffer": content} for name, content in names_and_bytes]
-    page.locator("input[type=file]").first.set_input_files(files)
-    expect(page.locator("h2.photo-name")).to_have_text([name for name, _ in names_and_bytes])
-    expect(page.locator("p.summary")).to_be_visible()
-
-
-def expect_cards(page, expected: dict[str, str]) -> None:
-    """Holds that the cards of the page come to say this, name -> caption, and nothing else."""
-    expect(page.locator("p.photo-caption")).to_have_text(list(expected.values()))
-    cards = page.locator("p.photo-caption").evaluate_all(
-        "captions => captions.map((one) => [one.parentElement.querySelector('h2').textContent, one.textContent])"
-    )
-    assert dict(cards) == expected
-
-
-def caption(server, content: bytes, **search) -> str:
-    """What the package says of a photo without the page."""
-    pixels = photos.load_photo(content, server.captioner.encoder.image_size)
-    return server.captioner.caption_photos(pixels[None], config.DecodingConfig(**{"num_beams": 3} | search))[0][0].text
-
-
-def wait_until(page, expression):
-    """Waits for something to be true; Playwright's own way evaluates text in the page, which our headers forbid."""
-    end = time.monotonic() + 120
-    while not page.evaluate(expression):
-        assert time.monotonic() < end, expression
-        page.wait_for_timeout(50)
-
-
-def settle(page) -> None:
-    """Waits until nothing is being computed or faded in."""
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
-    expect(page.locator("[data-stale=true]")).to_have_count(0)
-    wait_until(page, "document.getAnimations().every((animation) => animation.playState != 'running')")
-
-
-def open_chooser(page):
-    """Opens the file chooser with the keyboard; a press that came while the page was redrawn is made once more."""
-    button = page.get_by_test_id("stFileUploaderDropzone").get_by_test_id("stBaseButton-secondary")
-    for _ in range(5):
-        button.focus()
-        with contextlib.suppress(sync_api.TimeoutError):
-            with page.expect_file_chooser(timeout=5_000) as chooser:
-                page.keyboard.press("Enter")
-            return chooser.value
-    raise AssertionError("Enter on the button opens no file chooser.")
-
-
-def press_tab_until(page, text: str) -> None:
-    """Moves the focus on until it lies on what says this."""
-    for _ in range(60):
-        page.keyboard.press("Tab")
-        if text in page.evaluate("document.activeElement.innerText || ''"):
-            return
-    raise AssertionError(f"{text!r} cannot be reached with the keyboard.")
 
 
 def test_the_first_visit_invites(open_page):
     page = open_page()
     expect(page.get_by_role("heading", name="Image Caption Generator")).to_be_visible()
     expect(page.get_by_text("Nothing to look at yet")).to_be_visible()
-    expect(page.get_by_role("slider", name="Beams")).to_be_visible()
-    expect(page.get_by_text("CIDEr-D 0.1, BLEU-4 0.0 on 1,000 test photos.")).to_be_visible()
+    expect(page.get_by_text("drop them anywhere on this page, paste one")).to_be_visible()
     page.get_by_text("About", exact=True).click()
     expect(page.get_by_text("They are not written to disk")).to_be_visible()
 
@@ -110,12 +47,13 @@ def test_one_of_five_photos_is_broken_and_the_download_holds_the_others(open_pag
     expected = {name: caption(server, content) for name, content in good.items()}
     assert len(set(expected.values())) > 1
     expect_cards(page, expected)
-    expect(page.get_by_test_id("stAlert")).to_contain_text("broken.png is damaged or cut short")
+    expect(page.locator("ul.problems li")).to_have_text(re.compile("^broken.png is damaged or cut short"))
     expect(page.locator("p.summary")).to_have_text("4 of 5 photos captioned; 1 could not be read.")
     with page.expect_download() as download:
         page.get_by_role("button", name="CSV").click()
     rows = list(csv.DictReader(io.StringIO(download.value.path().read_text(encoding="utf-8-sig"))))
     assert {row["photo"]: row["caption"] for row in rows if not row["error"]} == expected
+    assert all(output.as_sentence(row["words"]) == row["caption"] for row in rows)
     assert [row["photo"] for row in rows if row["error"]] == ["broken.png"]
     with page.expect_download() as download:
         page.get_by_role("button", name="JSON").click()
@@ -134,15 +72,65 @@ def test_a_replaced_photo_takes_its_caption_with_it(open_page, server):
     expect_cards(page, {"second.png": caption(server, second)})
 
 
-def test_settings_are_in_the_address_and_change_the_caption(open_page, server):
+def test_settings_are_in_the_address_and_change_the_caption_and_back_takes_them_back(open_page, server):
     page = open_page()
     content = make_photo(3)
     drop(page, ("photo.png", content))
+    usual = caption(server, content)
+    page.get_by_role("button", name="For experts").click()
     page.get_by_role("slider", name="Beams").press("ArrowRight")
     expect(page).to_have_url(re.compile(r"/\?beams=4$"))
+    page.get_by_text("no photos: share it").wait_for()
+    page.keyboard.press("Escape")
+    expect_cards(page, {"photo.png": caption(server, content, num_beams=4)})
+    page.go_back()
+    expect_cards(page, {"photo.png": usual})
+    page.go_forward()
     expect_cards(page, {"photo.png": caption(server, content, num_beams=4)})
     again = open_page("/?beams=6&others=1")
+    again.get_by_role("button", name="For experts").click()
     expect(again.get_by_role("slider", name="Beams")).to_have_value("6")
+
+
+def test_people_choose_shorter_and_longer_captions_and_see_no_beams(open_page, server):
+    page = open_page()
+    content = make_photo(3)
+    drop(page, ("photo.png", content))
+    expect(page.get_by_role("slider")).to_have_count(0)
+    for length, penalty in (("Shorter", 0.0), ("Longer", 3.0)):
+        page.get_by_role("radio", name=length).click()
+        expect(page).to_have_url(re.compile(rf"/\?length={penalty:.0f}$"))
+        expect_cards(page, {"photo.png": caption(server, content, num_beams=8, length_penalty=penalty)})
+    page.go_back()
+    expect(page.get_by_role("radio", name="Shorter")).to_be_checked()
+    expect_cards(page, {"photo.png": caption(server, content, num_beams=8, length_penalty=0.0)})
+    page.get_by_role("radio", name="As usual").click()
+    expect(page).to_have_url(re.compile(r"/$"))
+    expect_cards(page, {"photo.png": caption(server, content)})
+
+
+@pytest.mark.parametrize("width", [360, 768, 1440])
+def test_the_settings_have_a_name_at_every_width_and_no_label_prints_over_another(open_page, width):
+    page = open_page(width=width, height=1000)
+    page.get_by_role("button", name="For experts").click()
+    expect(page.get_by_role("slider")).to_have_count(3)
+    settle(page)
+    boxes = page.locator("[data-testid=stPopoverBody] :is([data-testid=stSlider], [data-testid=stCaptionContainer])")
+    places = boxes.evaluate_all(
+        "ones => ones.map((one) => [one.getBoundingClientRect().top, one.getBoundingClientRect().bottom])"
+    )
+    assert len(places) == 8
+    assert all(upper[1] <= lower[0] for upper, lower in itertools.pairwise(places))
+
+
+def test_captioners_say_what_they_were_trained_and_measured_on(open_page):
+    page = open_page()
+    page.get_by_role("button", name="For experts").click()
+    expect(page.get_by_text("tiny: CIDEr-D 0.1, BLEU-4 0.0 on 1,000 test photos of nothing.")).to_be_visible()
+    line = page.get_by_text("sketches: Trained on drawings: it knows no photos. CIDEr-D 300.0 on 70 test drawings")
+    expect(line).to_be_visible()
+    page.get_by_test_id("stSelectbox").get_by_role("combobox").click()
+    expect(page.get_by_role("option")).to_have_text(["tiny", "sketches (drawings)"])
 
 
 def test_the_overlay_follows_the_chosen_word(open_page):
@@ -151,13 +139,16 @@ def test_the_overlay_follows_the_chosen_word(open_page):
     page.get_by_text("Where it looked").click()
     words = page.get_by_role("radiogroup", name="Choose a word").get_by_role("radio")
     overlay = page.get_by_test_id("stImage").nth(1).locator("img")
-    before = overlay.get_attribute("src")
     explanation = page.get_by_test_id("stImageCaption").first
+    sources = []
     for number in (0, 1):
         words.nth(number).click()
         chosen = words.nth(number).inner_text().strip("\u200b")
+        expect(words.nth(number)).to_be_checked()
+        settle(page)
         expect(explanation).to_contain_text(f"“{chosen}” had a probability")
-    expect(overlay).not_to_have_attribute("src", before)
+        sources.append(overlay.get_attribute("src"))
+    assert sources[0] != sources[1]
 
 
 def test_a_caption_can_be_copied_and_heard(open_page, server):
@@ -245,18 +236,29 @@ def test_a_large_photo_never_touches_the_disk(open_page, server):
     expect_cards(page, {"large.bmp": caption(server, content)})
 
 
-@pytest.mark.parametrize("state", ["start", "result", "error"])
+@pytest.mark.parametrize("state", ["start", "experts", "one", "editing", "many", "drawing"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(open_page, state, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
     page = open_page(color_scheme=scheme)
-    if state == "result":
+    if state == "experts":
+        page.get_by_role("button", name="For experts").click()
+        expect(page.get_by_role("slider")).to_have_count(3)
+    elif state == "one":
         drop(page, ("photo.png", make_photo(9)))
         page.get_by_text("Where it looked").click()
         expect(page.get_by_text("Choose a word")).to_be_visible()
-        page.get_by_text("Other captions").last.click()
-    elif state == "error":
-        drop(page, ("broken.png", b"nothing"))
+        page.get_by_text("Other wordings").click()
+        expect(page.get_by_role("button", name="More wordings")).to_be_visible()
+    elif state == "editing":
+        drop(page, ("photo.png", make_photo(9)))
+        page.get_by_role("button", name="Edit").click()
+    elif state == "many":
+        drop(page, ("broken.png", b"nothing"), ("one.png", make_photo(1)), ("two.png", make_photo(2)))
+        page.get_by_text("What these words are worth").click()
+    elif state == "drawing":
+        page.get_by_role("button", name="Try drawing 1").click()
+        expect(page.locator("p.photo-caption")).to_be_visible()
     for _ in range(5):  # What is still fading in has too little contrast for a moment, and only for that.
         settle(page)
         found = [

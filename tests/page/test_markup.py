@@ -5,7 +5,6 @@ import types
 
 import pytest
 
-from captioner import output
 from captioner.page import markup
 from captioner.page.uploads import CaptionedPhoto
 
@@ -22,16 +21,6 @@ DONE = [
 ]
 
 
-@pytest.mark.parametrize("form", ["csv", "json"])
-def test_downloads_are_the_very_files_that_the_command_writes(tmp_path, form):
-    layout = output.choose_layout(form, 1)
-    with output.open_writer(tmp_path / "out", layout) as writer:
-        writer.write(output.Row(photo.name, photo.captions, photo.problem) for photo in DONE)
-    content = markup.write_captions(DONE, form, 1)
-    assert content == (tmp_path / "out").read_bytes()
-    assert content.decode().count("bad.jpg is empty.") == 1
-
-
 @pytest.mark.parametrize(
     ("probability", "text"),
     [(1.0, "100%"), (0.42, "42%"), (0.0194, "1.9%"), (0.000516, "0.052%"), (0.000001, "under 0.001%")],
@@ -45,9 +34,10 @@ def test_an_alt_attribute_cannot_break_out():
 
 
 def test_names_are_shown_and_not_rendered():
-    photo = CaptionedPhoto("<img src=x>.jpg", [caption("<b>a</b>")])
-    card = markup.caption_card(photo)
-    assert "<img" not in card and "<b>" not in card and "&lt;img src=x&gt;.jpg" in card
+    photo = CaptionedPhoto("<img src=x>.jpg", [caption("<b>a</b>")], edited="<i>b</i>")
+    card = markup.caption_card(photo, {})
+    assert "<img" not in card and "<i>" not in card and "&lt;img src=x&gt;.jpg" in card and "&lt;i&gt;b" in card
+    assert "<b" not in markup.problem_rows([CaptionedPhoto("b", problem="<b> is empty.")])
     assert markup.escape_markdown("![a](b)_c_ $d$ :e:") == r"\!\[a\](b)\_c\_ \$d\$ \:e\:"
 
 
@@ -56,20 +46,58 @@ def test_names_are_shown_and_not_rendered():
     [("sure", "●●●</span> Sure"), ("fairly sure", "●●○</span> Fairly sure"), ("guessing", "●○○</span> Guessing")],
 )
 def test_confidence_is_said_in_words_beside_dots_that_are_not_read_aloud(confidence, text):
-    card = markup.caption_card(CaptionedPhoto("a.jpg", [caption("a dog", confidence=confidence)]))
-    assert f'<span aria-hidden="true">{text}</p>' in card
+    photo = CaptionedPhoto("a.jpg", [caption("a dog", confidence=confidence)])
+    assert f'<span aria-hidden="true">{text}</p>' in markup.caption_card(photo, {})
+    worth = {confidence: "Of captions like this, 1 < 2."}
+    assert f"{text} <small>Of captions like this, 1 &lt; 2.</small></p>" in markup.caption_card(photo, worth)
 
 
 def test_a_captioner_that_was_never_calibrated_says_nothing_of_confidence():
-    assert markup.caption_card(CaptionedPhoto("a.jpg", [caption("a dog")])).endswith("a dog</p>")
+    assert markup.caption_card(CaptionedPhoto("a.jpg", [caption("a dog")]), {}).endswith("A dog.</p>")
 
 
-def test_other_captions_follow_the_probability_of_the_first():
-    first, second = caption("a dog", 0.25), caption("<a cat>", 0.1)
-    alone = markup.alternatives_list(first, [])
-    assert alone == '<p class="photo-note">Probability of exactly the words above: 25%</p>'
-    both = markup.alternatives_list(first, [second])
-    assert both == alone + '<ol class="alternatives"><li>&lt;a cat&gt; <small>10%</small></li></ol>'
+def test_a_caption_that_the_visitor_chose_or_wrote_is_no_claim_of_the_captioner():
+    captions = [caption("a dog", confidence="sure"), caption("a cat", confidence="sure")]
+    for changes, sentence, note in (
+        ({"chosen": 1}, "A cat.", "Your choice"),
+        ({"chosen": 1, "edited": "My cat"}, "My cat", "In your words"),
+    ):
+        card = markup.caption_card(CaptionedPhoto("a.jpg", captions, **changes), {"sure": "It is right."})
+        assert f'status">{sentence}</p>' in card and note in card and "Sure" not in card and "right" not in card
+
+
+def test_other_captions_stand_in_the_order_of_what_is_said_of_them():
+    # By the length penalty, a long caption may stand before likelier ones.
+    captions = [
+        caption("a big dog", 0.02),
+        caption("a dog", 0.04),
+        caption("a dog runs far", 0.0001),
+        caption("it", 0.01),
+    ]
+    photo = CaptionedPhoto("a.jpg", captions)
+    assert markup.rank_others(photo) == [1, 3, 2]
+    labels = [markup.label_wording(captions[number], photo.best) for number in (1, 3, 2)]
+    assert labels == [
+        "A dog. :gray[(shorter, 2.0 times as likely)]",
+        "It. :gray[(shorter, 0.50 times as likely)]",
+        "A dog runs far. :gray[(longer, less than 1 % as likely)]",
+    ]
+    assert markup.compare_caption(caption("a red dog", 0.0202), captions[0]) == "as likely"
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("a dog runs", "dog"),
+        ("two young boys in the snow", "boys"),
+        ("a black and white dog", "dog"),
+        ("the red blue car", "car"),
+        ("a black", "a"),
+    ],
+)
+def test_the_first_thing_of_a_caption_is_no_article_colour_or_number(text, word):
+    words = text.split()
+    assert words[markup.first_thing(words)] == word
 
 
 def test_repeated_words_get_labels_that_differ_but_look_equal():

@@ -1,0 +1,154 @@
+"""Photos from anywhere and many of them: pasted, dropped, filtered, sorted, taken along and not lost."""
+
+import base64
+import io
+import zipfile
+
+import pytest
+from visiting import caption, drop, expect, expect_cards, make_photo, settle
+
+pytestmark = pytest.mark.slow
+
+# Dispatches what a browser does when a file is pasted or dropped.
+_GIVE = """([kind, name, content]) => {
+  const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([bytes], name, { type: "image/png" }));
+  const event = kind === "paste"
+    ? new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true, cancelable: true })
+    : new DragEvent(kind, { dataTransfer: transfer, bubbles: true, cancelable: true });
+  document.querySelector("h1").dispatchEvent(event);
+  return event.defaultPrevented;
+}"""
+
+
+def give(page, kind: str, name: str, content: bytes) -> bool:
+    return page.evaluate(_GIVE, [kind, name, base64.b64encode(content).decode()])
+
+
+def names(page) -> list[str]:
+    return page.locator("h2.photo-name").all_inner_texts()
+
+
+def test_photos_are_pasted_and_dropped_anywhere_on_the_page(open_page, server):
+    page = open_page()
+    contents = {"pasted.png": make_photo(1), "dropped.png": make_photo(2)}
+    assert give(page, "paste", "pasted.png", contents["pasted.png"])
+    expect(page.locator("p.summary")).to_have_text("1 photo captioned.")
+    assert give(page, "dragover", "dropped.png", b"")
+    expect(page.locator("html[data-dropping]")).to_have_count(1)
+    assert give(page, "drop", "dropped.png", contents["dropped.png"])
+    expect(page.locator("html[data-dropping]")).to_have_count(0)
+    expect(page.locator("p.summary")).to_have_text("2 photos captioned.")
+    expect_cards(page, {name: caption(server, content) for name, content in contents.items()})
+
+
+def test_text_is_pasted_as_ever(open_page):
+    page = open_page()
+    drop(page, ("one.png", make_photo(1)))
+    page.get_by_role("button", name="Edit").click()
+    prevented = page.evaluate(
+        """() => {
+          const transfer = new DataTransfer();
+          transfer.setData("text/plain", "words");
+          const event = new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true, cancelable: true });
+          return !document.body.dispatchEvent(event);
+        }"""
+    )
+    assert not prevented
+
+
+def test_many_photos_stand_in_a_grid_and_are_filtered_and_sorted(open_page):
+    page = open_page()
+    files = [(f"{number}.png", make_photo(number)) for number in range(6)]
+    drop(page, *files)
+    tops = page.locator("h2.photo-name").evaluate_all("ones => ones.map((one) => one.getBoundingClientRect().left)")
+    assert len(set(tops)) == 3, "three columns"
+    expect(page.get_by_role("radio", name="All 6")).to_be_checked()
+    words = dict(zip(names(page), page.locator(".st-key-grid p.photo-confidence").all_inner_texts(), strict=True))
+    guessed = [name for name, text in words.items() if "Guessing" in text]
+    page.get_by_role("radio", name=f"Guessing {len(guessed)}").click()
+    expect(page.locator("h2.photo-name")).to_have_text(guessed)
+    page.get_by_role("radio", name="All 6").click()
+    page.get_by_role("combobox", name="Order").click()
+    page.get_by_role("option", name="Least sure first").click()
+    settle(page)
+    first = names(page)
+    assert sorted(first) == sorted(words) and set(first[: len(guessed)]) == set(guessed)
+
+
+def test_all_captions_are_copied_zipped_and_cleared_at_once(open_page, server):
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    contents = {f"{number}.png": make_photo(number) for number in range(3)}
+    drop(page, *contents.items(), ("broken.png", make_photo(5)[:400]))
+    expected = {name: caption(server, content) for name, content in contents.items()}
+    page.get_by_role("button", name="Copy all").click()
+    expect(page.get_by_text("Copied.", exact=True)).to_be_visible()
+    lines = page.evaluate("navigator.clipboard.readText()").splitlines()
+    assert lines == [f"{name}: {text}" for name, text in expected.items()]
+    with page.expect_download() as download:
+        page.get_by_role("button", name="ZIP").click()
+    with zipfile.ZipFile(io.BytesIO(download.value.path().read_bytes())) as archive:
+        texts = {name: archive.read(name).decode().strip() for name in archive.namelist()}
+    assert texts.pop("not captioned.txt").startswith("broken.png: broken.png is damaged or cut short")
+    assert texts == {name.replace(".png", ".txt"): text for name, text in expected.items()}
+    page.get_by_role("button", name="Clear all").click()
+    expect(page.get_by_text("Nothing to look at yet")).to_be_visible()
+    expect(page.get_by_role("button", name="Remove")).to_have_count(0)
+    drop(page, ("again.png", contents["0.png"]))
+    expect_cards(page, {"again.png": expected["0.png"]})
+
+
+def test_no_count_and_no_download_stands_above_captions_that_are_on_their_way(open_page):
+    page = open_page()
+    drop(page, ("first.png", make_photo(0)))
+    page.evaluate(
+        """() => {
+          window.contradictions = 0;
+          window.progressed = false;
+          new MutationObserver(() => {
+            const working = document.querySelector("[data-testid=stProgress]");
+            window.progressed ||= Boolean(working);
+            const done = document.querySelector("p.summary, [data-testid=stDownloadButton]");
+            window.contradictions += Boolean(working && done);
+          }).observe(document, { childList: true, subtree: true });
+        }"""
+    )
+    page.locator("input[type=file]").first.set_input_files(
+        [{"name": f"{number}.png", "mimeType": "image/png", "buffer": make_photo(number)} for number in range(1, 13)]
+    )
+    expect(page.locator("p.summary")).to_have_text("13 photos captioned.")
+    assert page.evaluate("progressed") and page.evaluate("contradictions") == 0
+
+
+def test_a_reload_asks_before_captions_are_forgotten_and_only_then(open_page):
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    asked = []
+
+    def answer(dialog):
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.on("dialog", answer)
+    drop(page, ("one.png", make_photo(1)))
+    page.evaluate("() => void setTimeout(() => location.reload())")
+    page.wait_for_timeout(1500)
+    assert asked == ["beforeunload"]
+    expect(page.locator("p.photo-caption")).to_be_visible()
+    page.get_by_role("button", name="Copy", exact=True).click()
+    expect(page.get_by_text("Caption copied.")).to_be_visible()
+    page.reload()
+    expect(page.get_by_text("Nothing to look at yet")).to_be_visible()
+    assert asked == ["beforeunload"]
+
+
+def test_what_was_downloaded_is_no_loss(open_page):
+    page = open_page()
+    asked = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    drop(page, ("one.png", make_photo(1)), ("two.png", make_photo(2)))
+    with page.expect_download():
+        page.get_by_role("button", name="ZIP").click()
+    page.reload()
+    expect(page.get_by_text("Nothing to look at yet")).to_be_visible()
+    assert asked == []
