@@ -107,15 +107,18 @@ class _Run:
         if self.is_resumed:
             if files.read_json(plan, "Choose another folder.") != self.plan:
                 raise ValueError(f"{named} is of other photos or options: give those of the run that wrote it.")
-            there = {path.name for path in self.folder.iterdir()}
-            self.missing = [part for part in self.missing if part["file"] not in there]
-            self.num_done = self.num_asked - sum(part["num_photos"] for part in self.missing)
+            self.leave_out_done()
             self.say(f"{self.num_done:,} of {self.num_asked:,} photos are in {named} already.")
         elif self.is_taken() and not self.options.replace:
             raise FileExistsError(
                 f"{named} is there already. Go on with it by --resume, or ask for a new one by --replace: what is "
                 f"there is then kept as {files.free_name(self.folder).name}."
             )
+
+    def leave_out_done(self) -> None:
+        there = {path.name for path in self.folder.iterdir()}
+        self.missing = [part for part in self.missing if part["file"] not in there]
+        self.num_done = self.num_asked - sum(part["num_photos"] for part in self.missing)
 
     def is_taken(self) -> bool:
         return self.folder.exists() and not (self.folder.is_dir() and not any(self.folder.iterdir()))
@@ -135,8 +138,12 @@ class _Run:
     def work(self, ray: Any) -> int:
         """Has the missing files made, and returns the exit code."""
         try:
-            self.follow(self.make_parts(ray))
+            workers = _choose_workers(ray.nodes(), self.options.workers)
+            size = min(workers.pop("size"), len(self.missing))
+            self.say(f"{size} worker{'s' * (size > 1)} for {len(self.missing):,} files; each begins by loading ...")
+            self.follow(self.make_parts(ray, size, workers))
         except KeyboardInterrupt:
+            self.leave_out_done()
             done = f"{self.num_done:,} of {self.num_asked:,} photos are in {self.options.output}"
             steps.say(f"Stopped: {done}, and the same command with --resume goes on after them.")
             return 130
@@ -152,11 +159,8 @@ class _Run:
                 steps.say(f"  {line}")
         return 1 if self.num_failed else 0
 
-    def make_parts(self, ray: Any) -> Iterator[dict]:
+    def make_parts(self, ray: Any, size: int, resources: dict) -> Iterator[dict]:
         """Yields the counts of each part when its file is there."""
-        resources = _choose_workers(ray.nodes(), self.options.workers)
-        size = min(resources.pop("size"), len(self.missing))
-        self.say(f"{size} worker{'s' * (size > 1)} for {len(self.missing):,} files; each begins by loading ...")
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = context.print_on_execution_start = False
         # What is read by Ray's tasks waits for cores, which the workers have: items are there already.
@@ -170,7 +174,9 @@ class _Run:
             compute=ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=2),
             **resources,
         )
-        yield from made.iter_rows()
+        # With one batch ahead, as by default, what is done would be told when the next is.
+        for counts in made.iter_batches(prefetch_batches=0, batch_size=None, batch_format="pyarrow"):
+            yield from counts.to_pylist()
 
     def follow(self, made: Iterator[dict]) -> None:
         with captioning.show_progress(self.num_asked, self.num_done, disable=self.options.quiet) as bar:
@@ -227,16 +233,27 @@ def _connect(address: str) -> Iterator[Any]:
     import ray
     import ray.data
 
-    own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
     # What it says of lost machines goes to standard output, whatever its log may say.
     with contextlib.redirect_stdout(io.StringIO()):
         try:
-            with startup.without_errors():
-                ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own if address == "local" else {})
+            _start(ray, address)
             logging.getLogger("ray.data").setLevel(logging.ERROR)
             yield ray
         finally:
             ray.shutdown()
+
+
+def _start(ray: Any, address: str) -> None:
+    own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
+    try:
+        with startup.without_errors():
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own if address == "local" else {})
+    # On a busy machine, for one, it is no more than an `Exception` that says so.
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"Ray cannot be started at {address!r}. Is the machine too busy? Received: {reason}"
+        ) from error
 
 
 def _choose_workers(nodes: Sequence[dict], asked: int | None) -> dict:

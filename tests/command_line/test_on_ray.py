@@ -22,6 +22,10 @@ from captioner.command_line import on_ray
 class Ray:
     """Stands for Ray, which is not needed to make the parts in this process."""
 
+    @staticmethod
+    def nodes():
+        return [machine(CPU=1.0)]
+
     class exceptions:  # noqa: N801
         class RayError(Exception):
             """What Ray raises for what a worker raised."""
@@ -32,7 +36,7 @@ def without_cluster(monkeypatch):
     """Makes parts in this process, one after the other; returns the names of their files."""
     made = []
 
-    def make_parts(self, _):
+    def make_parts(self, *_):
         worker = on_ray._Worker(self.job, self.folder, 1)
         for part in self.missing:
             batch = argparse.Namespace(to_pylist=lambda part=part: [part])
@@ -112,9 +116,11 @@ def test_a_run_that_ends_early_keeps_its_files_and_nothing_torn(
 ):
     make_parts = on_ray._Run.make_parts
 
-    def stop(self, ray):
-        yield next(make_parts(self, ray))
+    def stop(self, *given):
+        # Its file is there, but Ray did not come to tell.
+        next(make_parts(self, *given))
         (self.folder / ".new-0-part-000001.parquet").touch()
+        yield from ()
         raise error
 
     monkeypatch.setattr(on_ray._Run, "make_parts", stop)
@@ -172,6 +178,14 @@ def test_an_address_without_a_cluster_is_one_sentence_at_once(
         assert run("caption", album, *arguments) == 1
     check_sentence(capsys, f"error: No Ray cluster answers at '{address}': expected local, or HOST:PORT as `ray start")
     assert not (tmp_path / "out").exists()
+
+
+def test_ray_that_does_not_start_is_one_sentence():
+    def init(*_, **__):
+        raise Exception("The current node timed out during startup.\nMore of it.")
+
+    with pytest.raises(ValueError, match=r"Ray cannot be started at 'local'. .* Received: The current .* startup.$"):
+        on_ray._start(argparse.Namespace(init=init), "local")
 
 
 def machine(alive=True, **resources):
