@@ -2,9 +2,10 @@
 
 import ast
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks import scaling_report
 from benchmarks.speed import measuring
 from captioner import config, files
 
@@ -20,12 +21,13 @@ sample per prefix, left-padded to 34 words, one-hot targets over the vocabulary,
 """
 
 
-def build_readme(reports: Mapping[str, dict], commands: Mapping[str, str]) -> str:
+def build_readme(reports: Mapping[str, dict], commands: Mapping[str, str], sections: Sequence[str] = ()) -> str:
     """Returns the text.
 
     Args:
         reports: Name -> content of `speed_<name>.json`.
         commands: Name of a module -> what it does, for the list of the other benchmarks.
+        sections: What other commands have to say, with headings.
     """
     parts = [_HEAD]
     for name, report in reports.items():
@@ -36,7 +38,7 @@ def build_readme(reports: Mapping[str, dict], commands: Mapping[str, str]) -> st
     if not reports:
         parts.append("Nothing is measured yet.\n")
     rows = "\n".join(f"- `python -m benchmarks.{name}`: {does}" for name, does in commands.items())
-    return "\n".join([*parts, f"## Other commands\n\n{rows}\n"])
+    return "\n".join([*parts, *sections, f"## Other commands\n\n{rows}\n"])
 
 
 def _describe(report: Mapping) -> str:
@@ -65,6 +67,8 @@ def list_commands(folder: Path) -> dict[str, str]:
 
 def write_readme(folder: Path, file: Path = README) -> None:
     """Writes the file from the reports of a folder and the commands beside it."""
-    text = build_readme(read_reports(folder), list_commands(config.PROJECT_DIR / "benchmarks"))
+    clusters = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("ray_cluster.json")]
+    sections = [scaling_report.build_section(result) for result in clusters]
+    text = build_readme(read_reports(folder), list_commands(config.PROJECT_DIR / "benchmarks"), sections)
     with files.replace_file(file) as new:
         new.write_text(text, encoding="utf-8")
