@@ -182,3 +182,12 @@ def test_a_folder_that_is_being_replaced_is_not_healed(tmp_path):
         assert not (tmp_path / "a").exists()
     files.heal_folder(tmp_path / "a")
     assert read_folder(tmp_path / "a") == ["old", "old"] and names(tmp_path) == ["a"]
+
+
+def test_two_who_write_the_same_file_at_once_do_not_write_to_the_same_place(tmp_path):
+    with files.replace_file(tmp_path / "part.csv", token="a") as first:
+        first.write_text("whole")
+        with files.replace_file(tmp_path / "part.csv", token="b") as second:
+            second.write_text("whole")
+        assert first.read_text() == "whole" and {first.suffix, second.suffix} == {".csv"}
+    assert [path.name for path in tmp_path.iterdir()] == ["part.csv"]
