@@ -22,7 +22,7 @@ def show_page() -> None:
     st.markdown("Give it photos, and it says in a sentence what it sees.")
     files = intake.receive_photos()
     if not (folders := choices.list_captioners()):
-        st.info("There is no captioner yet: run model.ipynb to the end to create one, then reload this page.")
+        st.info(f"There is no captioner yet: run {choices.MAKER} to the end to create one, then reload this page.")
         st.stop()
     # The first thing to see is the photo; of several photos, what can be done with all of them. A placeholder takes
     # away at once what stood there before: no count of photos stands beside another one.

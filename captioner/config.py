@@ -15,6 +15,8 @@ PROJECT_DIR = Path(__file__).resolve().parent.parent
 # An installed package carries within it the captioners that a clone has in `artifacts/`.
 _PACKED_DIR = Path(__file__).resolve().parent / "shipped"
 IS_INSTALLED = _PACKED_DIR.is_dir()
+# What makes captioners, for messages that say to run it.
+MAKER = "captioner train" if IS_INSTALLED else "model.ipynb"
 SHIPPED_DIR = _PACKED_DIR if IS_INSTALLED else PROJECT_DIR / "artifacts"
 # Where all that is made goes: into the clone, but never beside an installed package, in a folder that belongs to pip.
 HOME_DIR = Path(os.environ.get("CAPTIONER_HOME") or ("~/.captioner" if IS_INSTALLED else PROJECT_DIR)).expanduser()

@@ -17,7 +17,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-MAKE_CAPTIONER_ANEW = "Run model.ipynb again to make it anew."
+from captioner import config
+
+MAKE_CAPTIONER_ANEW = f"Run {config.MAKER} again to make it anew."
 
 
 def damaged(path: Path, remedy: str = MAKE_CAPTIONER_ANEW) -> str:

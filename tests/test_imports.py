@@ -12,7 +12,8 @@ from captioner import config
 PACKAGE = config.PROJECT_DIR / "captioner"
 # Each floor may import from the floors before it; a folder may import from itself.
 FLOORS = (
-    {"config", "files", "startup"},
+    {"config", "startup"},
+    {"files"},
     {"fetch", "float16"},
     {"data"},
     {"encoders"},

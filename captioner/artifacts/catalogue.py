@@ -62,7 +62,7 @@ def choose_captioner(name_or_folder: str | os.PathLike[str] | None = None) -> Pa
     if name_or_folder is None and folders:
         return folders[0]
     if name_or_folder is None:
-        raise FileNotFoundError(f"No captioner in {config.ARTIFACTS_DIR}. Run model.ipynb to the end to create one.")
+        raise FileNotFoundError(f"No captioner in {config.ARTIFACTS_DIR}. Run {config.MAKER} to the end to create one.")
     folder = by_name.get(str(name_or_folder), Path(name_or_folder))
     files.heal_folder(folder)
     if not folder.is_dir():
@@ -99,7 +99,7 @@ def check_place(folder: str | Path, *, replace: bool = False) -> None:
     if folder.exists() and not replace:
         raise FileExistsError(
             f"{folder} is there already, and nothing is replaced unasked. Choose another name, or ask for it with "
-            f"replace=True: what is there is then kept as {files.free_name(folder).name}."
+            f"--replace, in Python replace=True: what is there is then kept as {files.free_name(folder).name}."
         )
 
 
@@ -160,10 +160,10 @@ def read_config(folder: str | Path) -> dict:
     folder = Path(folder)
     files.heal_folder(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"No captioner at {folder}. Run model.ipynb to the end to create one.")
+        raise FileNotFoundError(f"No captioner at {folder}. Run {config.MAKER} to the end to create one.")
     settings = _read_json(folder, CONFIG_FILE)
     if settings.get("format") != FORMAT or settings.get("cleaning_version") != captions.CLEANING_VERSION:
-        raise ValueError(f"{folder} was made by another version of this project. Run model.ipynb again.")
+        raise ValueError(f"{folder} was made by another version of this project. Run {config.MAKER} again.")
     checks = {"encoder": _check_encoder, "decoding": read_search, "calibration": read_calibration}
     for key, check in checks.items():
         try:

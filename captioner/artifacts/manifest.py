@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from captioner import files
+from captioner import config, files
 
 MANIFEST_FILE = "manifest.json"
 # What else lies there, such as the notes of a person, is not read and therefore not minded.
@@ -48,8 +48,8 @@ def check_manifest(folder: str | Path, names: Iterable[str], *, whole: bool = Fa
             raise FileNotFoundError(f"The captioner at {folder} lacks {name}. {files.MAKE_CAPTIONER_ANEW}")
         if files.digest_file(file) != digests.get(name):
             raise ValueError(
-                f"{file} is not the file this captioner was saved with. Put that one back, or run model.ipynb again to "
-                "make the captioner anew."
+                f"{file} is not the file this captioner was saved with. Put that one back, or run {config.MAKER} "
+                "again to make the captioner anew."
             )
 
 

@@ -89,7 +89,7 @@ def load_captioner(folder: str | Path, *, encoder: Encoder | None = None) -> Cap
     decoder = _load_decoder(folder / DECODER_FILE)
     if len(vocabulary) != decoder.sizes["vocabulary_size"]:
         raise ValueError(
-            f"{VOCABULARY_FILE} and {DECODER_FILE} in {folder} do not belong together. Run model.ipynb again. "
+            f"{VOCABULARY_FILE} and {DECODER_FILE} in {folder} do not belong together. Run {config.MAKER} again. "
             f"Received: {len(vocabulary)} words for {decoder.sizes['vocabulary_size']}."
         )
     wanted = settings["encoder"]

@@ -7,6 +7,8 @@ from captioner import config
 from captioner.artifacts import catalogue, confidence
 from captioner.data import photo_files
 
+# What makes a captioner where there is none.
+MAKER = config.MAKER
 FILE_KINDS = tuple(suffix.removeprefix(".") for suffix in photo_files.PHOTO_SUFFIXES)
 SHORTER, USUAL, LONGER = LENGTHS = ("Shorter", "As usual", "Longer")
 # What ranks hypotheses by their length needs hypotheses of several lengths: 8 beams, with the least and the largest

@@ -145,8 +145,8 @@ def test_scores_are_kept_and_stand_in_the_model_card(tiny_bundle):
 def test_nothing_is_replaced_unasked(tiny_captioner, tiny_bundle):
     before = read_all(tiny_bundle)
     message = (
-        "tiny is there already, and nothing is replaced unasked. Choose another name, or ask for it with replace=True: "
-        "what is there is then kept as tiny~1."
+        "tiny is there already, and nothing is replaced unasked. Choose another name, or ask for it with --replace, in "
+        "Python replace=True: what is there is then kept as tiny~1."
     )
     with pytest.raises(FileExistsError, match=message):
         saving.save_captioner(tiny_captioner, tiny_bundle, {"cider_d": 99.0})
