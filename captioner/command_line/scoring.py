@@ -64,6 +64,8 @@ def read_captions(path: Path, image_ids: Collection[str]) -> tuple[dict[str, Any
     num_unreadable = 0
     if isinstance(content, dict) and isinstance(content.get("captions"), dict | list):
         num_unreadable, content = content.get("unreadable_photos", 0), content["captions"]
+        if type(num_unreadable) is not int:
+            raise ValueError(f"{path}: unreadable_photos is to be a whole number. Received: {num_unreadable!r:.80}")
     if isinstance(content, list):
         rows = [row for row in content if not (isinstance(row, dict) and row.get("error"))]
         num_unreadable, content = num_unreadable + len(content) - len(rows), rows

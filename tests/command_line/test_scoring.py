@@ -71,6 +71,10 @@ def test_without_train_captions_score_counts_no_copies(data, tmp_path, capsys):
         ("[]", "error: .*captions.json holds no caption: expected image id -> caption"),
         ('{"captions": {}}', "error: .*captions.json holds no caption: expected image id -> caption"),
         ("[" * 100_000, "error: .*captions.json holds no caption: expected image id -> caption"),
+        (
+            '{"captions": {"a.jpg": "a dog"}, "unreadable_photos": "x"}',
+            "error: .*captions.json: unreadable_photos is to be a whole number. Received: 'x'",
+        ),
         ('{"a.jpg": ["a dog", "a cat"]}', "error: .*captions.json has 2 captions for 'a.jpg': one is scored, so leave"),
         (
             '[{"image_id": "a", "caption": "b"}, {"image_id": "a", "caption": "b"}]',
