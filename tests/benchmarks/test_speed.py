@@ -1,12 +1,13 @@
 """The benchmarks of speed at toy size: what they count, their tables and files. How fast anything is, no test asks."""
 
 import json
+import sys
 
 import keras
 import numpy as np
 import pytest
 
-from benchmarks.speed import counting, decoding, extraction, measuring, photo, popular_recipe, readme, training
+from benchmarks.speed import counting, decoding, extraction, measuring, photo, popular_recipe, readme, start, training
 from captioner import config
 from captioner.decoder.network import CaptionDecoder
 
@@ -215,3 +216,15 @@ def test_extraction_is_tabled_with_its_limit():
     assert limit[3] == 100 and ours[3] == pytest.approx(100 * ours[1] / limit[1])
     assert theirs[2] == 1
     numbers_of(report)
+
+
+def test_a_silence_is_shorter_than_the_whole_of_a_command_that_says_something():
+    # The whole takes a second and a half, in which it says two lines.
+    code = "import sys, time\nfor s in (0.5, 1): time.sleep(s); print('line', file=sys.stderr, flush=True)"
+    seconds, silence = start._time_output([sys.executable, "-c", code])
+    assert 0 < silence < seconds and seconds >= 1.5
+
+
+def test_a_command_that_fails_is_not_timed():
+    with pytest.raises(RuntimeError, match="failed. Run it to see why"):
+        start._time_output([sys.executable, "-c", "raise SystemExit(3)"])
