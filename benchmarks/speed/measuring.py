@@ -90,11 +90,16 @@ def measure_bandwidth(*, megabytes: int = 256, rounds: int = 5) -> float:
     return 2 * cores * megabytes * (1 << 20) / seconds / 1e9
 
 
+def find_source() -> Path | None:
+    """Returns the folder of Flickr8k's photos, or nothing where it is not at hand."""
+    folder = os.environ.get(datasets.DATA_VARIABLE)
+    return Path(folder, "Images") if folder else None
+
+
 def find_photos(count: int, folder: Path) -> list[Path]:
     """Returns photos of Flickr8k, or where it is not at hand, patches of random colours of the usual size."""
-    source = os.environ.get(datasets.DATA_VARIABLE)
-    if source:
-        return sorted(Path(source, "Images").glob("*.jpg"))[:count]
+    if source := find_source():
+        return sorted(source.glob("*.jpg"))[:count]
     return page_server.make_photos(folder, count, None, megapixels=_MEGAPIXELS, seed=SEED)
 
 

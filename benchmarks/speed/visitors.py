@@ -22,8 +22,9 @@ def measure(*, small: bool = False) -> measuring.Report:
         tempfile.TemporaryDirectory() as folder,
         page_server.run_page(config.SHIPPED_DIR / "compact") as (url, _),
     ):
-        source = measuring.find_photos(1, Path(folder))[0].parent
-        given = page_server.make_photos(Path(folder), photos, source, megapixels=_MEGAPIXELS, seed=measuring.SEED)
+        given = page_server.make_photos(
+            Path(folder), photos, measuring.find_source(), megapixels=_MEGAPIXELS, seed=measuring.SEED
+        )
         contents = [path.read_bytes() for path in given]
         _visit(url, contents[:1], "first", threading.Barrier(1))
         alone, together = [], []

@@ -6,9 +6,11 @@ import sys
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks.speed import counting, decoding, extraction, measuring, photo, popular_recipe, readme, start, training
 from captioner import config
+from captioner.data import datasets
 from captioner.decoder.network import CaptionDecoder
 
 REPORT = measuring.Report(
@@ -228,3 +230,10 @@ def test_a_silence_is_shorter_than_the_whole_of_a_command_that_says_something():
 def test_a_command_that_fails_is_not_timed():
     with pytest.raises(RuntimeError, match="failed. Run it to see why"):
         start._time_output([sys.executable, "-c", "raise SystemExit(3)"])
+
+
+def test_photos_are_made_where_flickr8k_is_not_at_hand(tmp_path, monkeypatch):
+    monkeypatch.delenv(datasets.DATA_VARIABLE, raising=False)
+    assert measuring.find_source() is None
+    found = measuring.find_photos(2, tmp_path)
+    assert [Image.open(path).size for path in found] == [(500, 375)] * 2
