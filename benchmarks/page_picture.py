@@ -82,8 +82,7 @@ def main() -> None:
     default = config.SHIPPED_DIR / "efficientnet_lite2"
     parser.add_argument("captioner", type=Path, nargs="?", default=default, help="its folder (default: what ships)")
     picture, caption = take_picture(parser.parse_args().captioner)
-    # A palette makes the file a third as large, and nobody sees it.
-    picture.quantize(160).save(PICTURE, optimize=True)
+    picture.save(PICTURE, optimize=True)
     print(f"{PICTURE.name}: {PICTURE.stat().st_size / 1000:.0f} kB, {caption}")
 
 
