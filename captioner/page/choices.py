@@ -14,7 +14,6 @@ SHORTER, USUAL, LONGER = LENGTHS = ("Shorter", "As usual", "Longer")
 # What ranks hypotheses by their length needs hypotheses of several lengths: 8 beams, with the least and the largest
 # length penalty, gave captions of 24 photos 7.9 and 10.7 words where they usually have 9.8.
 _LENGTH_BEAMS = 8
-MAX_BEAMS, MAX_LENGTH_PENALTY = 10, 3.0
 
 
 def list_captioners() -> list[Path]:
@@ -31,14 +30,14 @@ def default_search(folder: Path) -> config.DecodingConfig:
     search = catalogue.read_search(catalogue.read_config(folder))
     return dataclasses.replace(
         search,
-        num_beams=min(search.num_beams, MAX_BEAMS),
-        length_penalty=float(min(search.length_penalty, MAX_LENGTH_PENALTY)),
+        num_beams=min(search.num_beams, config.MAX_BEAMS),
+        length_penalty=float(min(search.length_penalty, config.MAX_LENGTH_PENALTY)),
     )
 
 
 def length_penalties(usual: config.DecodingConfig) -> dict[str, float]:
     """Returns the length penalty of each of `LENGTHS`."""
-    return {SHORTER: 0.0, USUAL: usual.length_penalty, LONGER: MAX_LENGTH_PENALTY}
+    return {SHORTER: 0.0, USUAL: usual.length_penalty, LONGER: config.MAX_LENGTH_PENALTY}
 
 
 def build_search(
@@ -52,7 +51,7 @@ def build_search(
         length_penalty: Length penalty that is asked for.
         others: How many other captions are wanted.
     """
-    by_length = length_penalty != usual.length_penalty and length_penalty in (0.0, MAX_LENGTH_PENALTY)
+    by_length = length_penalty != usual.length_penalty and length_penalty in (0.0, config.MAX_LENGTH_PENALTY)
     beams = max(num_beams, others + 1, _LENGTH_BEAMS if by_length else 1)
     return dataclasses.replace(usual, num_beams=beams, length_penalty=length_penalty)
 

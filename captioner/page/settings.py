@@ -57,11 +57,11 @@ def _choose_captioner(folders: list[Path]) -> Path:
 
 
 def _choose_search(folder: Path, usual: config.DecodingConfig) -> Settings:
-    beams = st.slider("Beams", 1, choices.MAX_BEAMS, usual.num_beams, key="beams", bind="query-params")
+    beams = st.slider("Beams", 1, config.MAX_BEAMS, usual.num_beams, key="beams", bind="query-params")
     st.caption("Unfinished captions pursued at once. More take longer and are rarely better beyond five.")
-    most = choices.MAX_LENGTH_PENALTY
+    most = config.MAX_LENGTH_PENALTY
     length = st.slider("Length preference", 0.0, most, usual.length_penalty, 0.05, key="length", bind="query-params")
     st.caption("Towards 0 short captions win, towards 3 long ones. At 0 and 3 at least eight beams look for some.")
-    others = st.slider("Other captions", 0, 5, 2, key="others", bind="query-params")
+    others = st.slider("Other captions", 0, config.MAX_BEAMS - 1, 2, key="others", bind="query-params")
     st.caption("Runners-up for each photo, in CSV and JSON too. More of them than beams widen the search.")
     return Settings(folder, choices.build_search(usual, beams, length, others), others)
