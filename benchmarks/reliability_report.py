@@ -18,6 +18,7 @@ _COMMANDS = {
     "hostile_photos": "python -m benchmarks.hostile_photos",
     "decoder_speed": "python -m benchmarks.decoder_speed artifacts/compact --source DIR",
     "decoder_speed_large": "python -m benchmarks.decoder_speed artifacts/compact --source DIR --megapixels 12",
+    "fuzz_files": "python -m benchmarks.fuzz_files",
     "page_soak": "python -m benchmarks.page_soak artifacts/compact --source DIR",
     "page_fairness": "python -m benchmarks.page_fairness artifacts/compact --source DIR",
 }
@@ -41,6 +42,7 @@ def build_report(found: dict[str, dict]) -> str:
     writers = {
         "fuzz_photos": _write_fuzz,
         "hostile_photos": _write_hostile,
+        "fuzz_files": _write_files,
         "page_soak": _write_soak,
         "page_fairness": _write_fairness,
         "decoder_speed": _write_speed,
@@ -64,7 +66,9 @@ def _explain_limits() -> str:
         "- A photo is pixels or one sentence. No photo ends a run or the page, and none stops another.\n"
         f"- A visitor keeps at most {guard.MAX_PHOTOS} photos of {guard.MAX_VISITOR_BYTES // 1_000_000} MB together in "
         f"memory, all visitors {guard.MAX_BYTES // 1_000_000:,} MB.\n"
-        "- Visitors take turns, batch by batch, in the order in which they ask."
+        "- Visitors take turns, batch by batch, in the order in which they ask. Each has one run of the page, and two "
+        "messages a second after the first twenty; who does not stop is sent away.\n"
+        "- Of two that train, distil, extract, download or save at one place, the second is told who is there."
     )
 
 
@@ -87,6 +91,16 @@ def _write_hostile(result: dict) -> str:
     return (
         "## Photos that were made to do harm\n\nSeconds include the start of a process. The largest took "
         f"{result['largest_process_mb']} MB.\n\n"
+    ) + "\n".join(lines)
+
+
+def _write_files(result: dict) -> str:
+    lines = ["| file | read | refused in a sentence |", "|---|---|---|"]
+    for kind, counts in result["by_kind"].items():
+        lines.append(f"| {kind} | {counts.get('read', 0):,} | {counts.get('refused', 0):,} |")
+    return (
+        f"## Damaged text and JSON files\n\n{result['files']:,} files that people bring or keep, damaged at random "
+        f"(seed {result['seed']}): {result['failures']} gave anything but a result or a sentence.\n\n"
     ) + "\n".join(lines)
 
 
