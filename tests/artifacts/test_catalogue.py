@@ -6,7 +6,7 @@ import json
 import pytest
 
 from captioner import config
-from captioner.artifacts import catalogue
+from captioner.artifacts import catalogue, manifest
 
 
 def test_the_captioner_of_the_best_encoder_is_listed_first(tmp_path):
@@ -102,3 +102,11 @@ def test_where_nothing_can_be_saved_is_said_before_the_work(tmp_path, monkeypatc
     monkeypatch.setattr(config, "ARTIFACTS_DIR", tmp_path / "artifacts")
     with pytest.raises(PermissionError, match="No captioner can be saved in .*artifacts .* set CAPTIONER_ARTIFACTS"):
         catalogue.check_writable()
+
+
+def test_a_captioner_of_drawings_never_stands_above_one_of_photos(tmp_path):
+    for name, data, score in (("compact", "drawings", 300.0), ("zebra", "flickr8k", 10.0), ("broken", None, None)):
+        folder = put_captioner(tmp_path / name)
+        (folder / "metrics.json").write_text(json.dumps({"data": data, "cider_d": score}) if data else "cut short")
+        manifest.write_manifest(folder)
+    assert [folder.name for folder in catalogue.list_captioners(tmp_path)] == ["broken", "zebra", "compact"]
