@@ -57,7 +57,7 @@ def add_caption_options(command: argparse.ArgumentParser) -> None:
         "--length-penalty",
         type=_length_penalty,
         metavar="X",
-        help=f"0 to {config.MAX_LENGTH_PENALTY:g}: towards 0 short captions win, else long ones (default: the captioner's)",
+        help=f"0 to {config.MAX_LENGTH_PENALTY:g}: towards 0 short captions win, else long ones (default: as saved)",
     )
     command.add_argument(
         "--alternatives",
