@@ -1,5 +1,5 @@
 # The page in a container: docker build --tag captioner . && docker run --rm --publish 127.0.0.1:8501:8501 captioner
-# then http://localhost:8501. Before others may reach it, README says what belongs in front of it.
+# then http://localhost:8501. Before others may reach it, docs/serving.md says what belongs in front of it.
 FROM python:3.11-slim
 
 # First, so that a change of the code does not install TensorFlow anew.
