@@ -170,7 +170,7 @@ def build_parser(runs: Mapping[str, Callable], name: str) -> argparse.ArgumentPa
     completion = add_command(
         "completion",
         epilog="bash: captioner completion bash > ~/.local/share/bash-completion/completions/captioner; "
-        "zsh: captioner completion zsh > a folder of $fpath/_captioner; "
+        "zsh: captioner completion zsh > DIR/_captioner, where DIR is one of $fpath; "
         "fish: captioner completion fish > ~/.config/fish/completions/captioner.fish",
     )
     completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell that you use")

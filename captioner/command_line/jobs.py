@@ -18,7 +18,7 @@ from captioner.command_line.resuming import as_written
 from captioner.output import Row
 
 # Photos encoded together, as for a feature cache; each batch is filled up, so that no row depends on the others.
-_BATCH_SIZE = 64
+_BATCH_SIZE = 32
 _TYPES = {"log_prob": pyarrow.float64(), "alternatives": pyarrow.list_(pyarrow.string())}
 
 # Writes what it makes of photos to a file, and returns those that failed.

@@ -208,7 +208,7 @@ class _Worker:
 def _check_ray(address: str) -> None:
     """Checks at once what would come out late or never: that Ray is installed, and that a cluster answers."""
     if not importlib.util.find_spec("ray"):
-        raise ValueError("--ray needs Ray, which is not installed: pip install 'image-caption-generator[ray]'.")
+        raise ValueError("--ray needs Ray, which is not installed: pip install -r requirements-ray.txt.")
     if address == "local":
         return
     host, _, port = address.rpartition(":")
@@ -248,12 +248,10 @@ def _start(ray: Any, address: str) -> None:
     try:
         with startup.without_errors():
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own if address == "local" else {})
-    # On a busy machine, for one, it is no more than an `Exception` that says so.
+    # Where Ray is late, for one, it raises no more than an `Exception` that says so.
     except Exception as error:
         reason = str(error).partition("\n")[0]
-        raise ValueError(
-            f"Ray cannot be started at {address!r}. Is the machine too busy? Received: {reason}"
-        ) from error
+        raise ValueError(f"Ray cannot be started or joined at {address!r}. Received: {reason}") from error
 
 
 def _choose_workers(nodes: Sequence[dict], asked: int | None) -> dict:

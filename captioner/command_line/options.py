@@ -43,8 +43,9 @@ sidecars (--sidecar): photo.jpg.txt holds the caption, photo.jpg.xmp holds it as
   exiftool -ext jpg -tagsFromFile %d%F.xmp -XMP:all DIR
   The photos stay as they are, and so does a sidecar that is there already
 
-exit codes: 0 every photo has a caption, 1 some have none (they are listed at the
-end) or nothing could be done, 2 wrong usage, 130 stopped by Ctrl-C"""
+exit codes: 0 every photo has a caption, 1 some have none, or a sidecar was not
+written (they are listed at the end), or nothing could be done, 2 wrong usage,
+130 stopped by Ctrl-C"""
 
 
 def add_caption_options(command: argparse.ArgumentParser) -> None:
@@ -145,7 +146,7 @@ def add_ray_options(command: argparse.ArgumentParser, *others: str) -> None:
         check_others(options)
         given = [name for name in (*others, "photos_per_file", "workers") if getattr(options, name)]
         if given and not options.ray:
-            command.error(f"{', '.join(given).replace('_', '-')}: with --ray ADDRESS alone")
+            command.error(f"{', '.join(given).replace('_', '-')}: only with --ray ADDRESS")
         if options.ray and (not options.paths or options.output is None):
             command.error("--ray needs PATH and --output")
         if options.ray and getattr(options, "data", None):
