@@ -1,5 +1,7 @@
 """How pictures reach the page: files, the camera, and drawings for visitors who have none at hand."""
 
+from typing import Any
+
 import streamlit as st
 from streamlit import runtime
 
@@ -46,9 +48,11 @@ def offer_examples() -> None:
 
 def clear_all(files: list) -> None:
     """Takes all photos away, from the memory of the server, too."""
-    session = runtime.scriptrunner.get_script_run_ctx().session_id
+    # Streamlit's own types name neither.
+    context: Any = runtime.scriptrunner.get_script_run_ctx()
+    uploads: Any = runtime.get_instance().uploaded_file_mgr
     for file in files:
-        runtime.get_instance().uploaded_file_mgr.remove_file(session, file.file_id)
+        uploads.remove_file(context.session_id, file.file_id)
     st.session_state.pop(_EXAMPLE, None)
     st.session_state[_GENERATION] += 1
 

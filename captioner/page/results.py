@@ -129,7 +129,7 @@ def _narrow(results: dict[tuple, CaptionedPhoto], asked: Asked) -> list[tuple]:
         word = st.segmented_control(
             "How sure",
             labels,
-            format_func=labels.get,
+            format_func=labels.__getitem__,
             default=ALL,
             required=True,
             key="show",

@@ -51,7 +51,9 @@ def _set_length(penalties: dict[str, float]) -> None:
 def _choose_captioner(folders: list[Path]) -> Path:
     by_name = {folder.name: folder for folder in folders}
     labels = {name: f"{name} (drawings)" if choices.knows_drawings(by_name[name]) else name for name in by_name}
-    name = st.selectbox("Captioner", list(by_name), format_func=labels.get, key="captioner", bind="query-params")
+    name = st.selectbox(
+        "Captioner", list(by_name), format_func=labels.__getitem__, key="captioner", bind="query-params"
+    )
     st.caption(markup.compare_captioners(by_name[name], folders))
     return by_name[name]
 
