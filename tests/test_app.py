@@ -264,6 +264,23 @@ def test_another_wording_takes_the_place_of_the_caption_everywhere(captioner):
     assert photo.row.captions[0].text == "guess 2 red" and photo.row.captions[1].text == "something red"
 
 
+def test_what_the_visitor_wrote_outlives_another_search_until_it_is_taken_back(captioner):
+    page = upload(open_page(), ("red.png", make_photo("red")), ("blue.png", make_photo("blue")))
+    results = page.session_state["results"]
+    red, blue = results
+    results[red] = dataclasses.replace(results[red], edited="My balloon.")
+    results[blue] = dataclasses.replace(results[blue], edited="My kite.")
+    page.segmented_control(key="wording").set_value("Longer").run()
+    assert len(captioner.calls) == 2
+    assert cards(page) == {"red.png": "My balloon.", "blue.png": "My kite."}
+    # Taken back, it is not found again where the first search is asked for.
+    results = page.session_state["results"]
+    [red] = [key for key in results if key[0] == red[0]]
+    results[red] = dataclasses.replace(results[red], edited="")
+    page.segmented_control(key="wording").set_value("As usual").run()
+    assert cards(page) == {"red.png": "Something red.", "blue.png": "My kite."}
+
+
 def test_more_wordings_are_searched_on_demand(captioner):
     page = upload(open_page(), ("red.png", make_photo("red")))
     press(open_panel(page, "wordings"), "More wordings")

@@ -49,6 +49,7 @@ def show_results(asked: Asked, tools) -> None:
     # Only what is on the page is remembered.
     known = st.session_state.get("results", {})
     results = st.session_state["results"] = {key: known[key] for key in asked.files if key in known}
+    edits = _keep_edits(known, asked)
     waiting = [key for key in asked.files if key not in results]
     # One place for both: no count of captions, and no download, stands above captions that are on their way.
     status = tools.empty()
@@ -62,8 +63,11 @@ def show_results(asked: Asked, tools) -> None:
     for start in range(0, len(waiting), uploads.BATCH_SIZE):
         batch = waiting[start : start + uploads.BATCH_SIZE]
         named = [(asked.files[key].name, asked.files[key].getvalue()) for key in batch]
-        for key, photo in zip(batch, uploads.caption_uploads(asked.captioner, named, asked.search), strict=True):
-            results[key] = photo
+        found = uploads.caption_uploads(asked.captioner, named, asked.search)
+        # All of them before one is shown: a visitor's next message ends this run wherever it shows something.
+        for key, photo in zip(batch, found, strict=True):
+            results[key] = dataclasses.replace(photo, edited=edits.get(key[0], "") if photo.captions else "")
+        for key in batch:
             _fill_slot(slots[key], key, results, asked)
         _show_progress(status, results, asked)
     if waiting:
@@ -71,6 +75,13 @@ def show_results(asked: Asked, tools) -> None:
             shown = _show_tools(results, asked)
         if shown != list(asked.files):
             st.rerun()
+
+
+def _keep_edits(known: Mapping[tuple, CaptionedPhoto], asked: Asked) -> dict[str, str]:
+    """Returns what the visitor wrote, file id -> caption: another search or captioner takes none of it away."""
+    edits = st.session_state.get("edits", {}) | {file_id: photo.edited for (file_id, *_), photo in known.items()}
+    st.session_state["edits"] = {file_id: edits[file_id] for file_id, *_ in asked.files if edits.get(file_id)}
+    return st.session_state["edits"]
 
 
 def _show_progress(status, results: dict, asked: Asked) -> None:
