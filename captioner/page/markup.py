@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captioner.artifacts import catalogue, confidence
+from captioner.data.claim_words import read_claim_words
 from captioner.data.vocabulary import FUNCTION_WORDS
 from captioner.output import as_sentence
 from captioner.page.uploads import CaptionedPhoto
@@ -20,24 +21,9 @@ if TYPE_CHECKING:
 
 # How full three dots are says the same as the word, at a glance.
 _CONFIDENCE_DOTS = {"sure": "●●●", "fairly sure": "●●○", "guessing": "●○○"}
-# Words that say how a thing is or how many there are, of those that captions begin with.
+# Words that say how a thing is or how many there are, of those that captions begin with; colours come on top.
 _QUALITIES = frozenset(
     (
-        *(
-            "black",
-            "white",
-            "red",
-            "blue",
-            "green",
-            "yellow",
-            "orange",
-            "pink",
-            "purple",
-            "brown",
-            "tan",
-            "gray",
-            "grey",
-        ),
         *("two", "three", "four", "five", "several", "many", "little", "small", "tiny", "big", "large", "young", "old"),
         *("older", "dark", "light", "blond", "blonde"),
     )
@@ -135,7 +121,7 @@ def label_words(words: Sequence[str]) -> list[str]:
 
 def first_thing(words: Sequence[str]) -> int:
     """Returns the number of the first word that names a thing, as far as short lists can tell; else 0."""
-    skipped = FUNCTION_WORDS | _QUALITIES
+    skipped = FUNCTION_WORDS | _QUALITIES | read_claim_words()["colors"].keys()
     return next((number for number, word in enumerate(words) if word not in skipped), 0)
 
 
