@@ -50,7 +50,7 @@ export default function ({ data, key, parentElement, setTriggerValue }) {
   };
   return () => {
     speech?.cancel();
-    untaken.delete(key);
-    known.delete(key);
+    // A card that is filtered away may come back: what was taken is then still known.
+    if (untaken.delete(key)) known.delete(key);
   };
 }
