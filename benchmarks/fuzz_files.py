@@ -1,4 +1,4 @@
-"""Damages text and JSON files that people bring or keep, and holds that each is read or refused in one sentence.
+"""Damages text and JSON files that people bring or keep, and checks that each is read or refused in one sentence.
 
     python -m benchmarks.fuzz_files [--count 8000] [--seed 0]
 

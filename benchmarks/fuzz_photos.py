@@ -1,4 +1,4 @@
-"""Damages small photos of every format in every way and holds that each is pixels or one sentence, and nothing else.
+"""Damages small photos of every format in every way and checks that each is pixels or one sentence, and nothing else.
 
     python -m benchmarks.fuzz_photos [--count 200000] [--seed 0]
 

@@ -1,4 +1,4 @@
-"""Lets many people use the page at once and holds that each gets their own captions and nobody else's.
+"""Lets many people use the page at once and checks that each gets their own captions and nobody else's.
 
     python -m benchmarks.page_load artifacts/compact [--source $FLICKR8K_DIR/Images]
 

@@ -1,4 +1,4 @@
-"""Lets many visitors use the page for minutes, with good, broken and hostile photos, and holds that nothing breaks.
+"""Lets many visitors use the page for minutes, with good, broken and hostile photos, and checks that nothing breaks.
 
     python -m benchmarks.page_soak artifacts/compact [--minutes 10] [--source $FLICKR8K_DIR/Images]
 

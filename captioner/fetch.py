@@ -67,6 +67,9 @@ def fetch_file(url: str, path: str | Path, *, md5: str | None = None, progress: 
     if path.exists():
         return path
     with files.hold(path, "downloading it"):
+        # Another process may have done it meanwhile.
+        if path.exists():
+            return path
         part = path.with_name(f"{path.name}.part")
         _fetch_part(url, part, progress)
         if md5 and (found := _hash(part)) != md5:

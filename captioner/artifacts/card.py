@@ -123,7 +123,7 @@ _LIMITS = {
 - Do not use it where a wrong description can do harm. For alt text, read what it says before it is published.""",
     "drawings": """\
 - It knows nothing but the drawings of this project: one to three coloured things such as stars, boats and trees, and
-  where they are. Of a photo, too, it says that it shows those.
+  where they are. Shown a photo, it names such things all the same.
 - Its scores were measured on drawings and say nothing about photos.""",
 }
 

@@ -84,7 +84,7 @@ def _lacks_package(folder: Path) -> bool:
 
 
 def check_place(folder: str | Path, *, replace: bool = False) -> None:
-    """Holds that a captioner may be saved here; call it before the long work, too.
+    """Checks that a captioner may be saved here; call it before the long work, too.
 
     Args:
         folder: Where to, `artifacts/<name>`.

@@ -86,7 +86,7 @@ def download_flickr8k(
 
 
 def check_counts(folder: str | Path, expected: Counts | None = None) -> None:
-    """Holds that a data set is complete: its splits, their captions, and a file for every photo.
+    """Checks that a data set is complete: its splits, their captions, and a file for every photo.
 
     Raises:
         DownloadError: If something is missing or too much; the message says what.

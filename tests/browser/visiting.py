@@ -38,7 +38,7 @@ def drop(page, *names_and_bytes) -> None:
 
 
 def expect_cards(page, expected: dict[str, str]) -> None:
-    """Holds that the cards of the page come to say this, name -> caption, and nothing else."""
+    """Checks that the cards of the page come to say this, name -> caption, and nothing else."""
     expect(page.locator("p.photo-caption")).to_have_text(list(expected.values()))
     cards = page.locator("p.photo-caption").evaluate_all(
         "captions => captions.map((one) => [one.parentElement.querySelector('h2').textContent, one.textContent])"
