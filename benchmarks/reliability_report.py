@@ -19,6 +19,7 @@ _COMMANDS = {
     "decoder_speed": "python -m benchmarks.decoder_speed artifacts/compact --source DIR",
     "decoder_speed_large": "python -m benchmarks.decoder_speed artifacts/compact --source DIR --megapixels 12",
     "fuzz_files": "python -m benchmarks.fuzz_files",
+    "kills": "python -m benchmarks.kills",
     "page_soak": "python -m benchmarks.page_soak artifacts/compact --source DIR",
     "page_fairness": "python -m benchmarks.page_fairness artifacts/compact --source DIR",
 }
@@ -43,6 +44,7 @@ def build_report(found: dict[str, dict]) -> str:
         "fuzz_photos": _write_fuzz,
         "hostile_photos": _write_hostile,
         "fuzz_files": _write_files,
+        "kills": _write_kills,
         "page_soak": _write_soak,
         "page_fairness": _write_fairness,
         "decoder_speed": _write_speed,
@@ -101,6 +103,17 @@ def _write_files(result: dict) -> str:
     return (
         f"## Damaged text and JSON files\n\n{result['files']:,} files that people bring or keep, damaged at random "
         f"(seed {result['seed']}): {result['failures']} gave anything but a result or a sentence.\n\n"
+    ) + "\n".join(lines)
+
+
+def _write_kills(result: dict) -> str:
+    lines = ["| work | killed | ended with other bytes |", "|---|---|---|"]
+    for work, found in result["work"].items():
+        lines.append(f"| {work} | {found['kills']} times | {found['different']} |")
+    return (
+        "## Kills\n\nEach work was killed at random moments (seed "
+        f"{result['seed']}) and then run to its end, and what it left was compared, byte for byte, with what it leaves "
+        "undisturbed.\n\n"
     ) + "\n".join(lines)
 
 
