@@ -1,4 +1,4 @@
-"""Kills work at random moments and holds that it then ends with the same bytes as if nobody had.
+"""Kills work at random moments and checks that it then ends with the same bytes as if nobody had.
 
     python -m benchmarks.kills [--kills 20] [--seed 0]
 

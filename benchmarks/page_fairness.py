@@ -60,7 +60,7 @@ def give_bombs(visitor: page_visitor.Visitor, contents: list[bytes]) -> None:
 
 @contextlib.contextmanager
 def disturb(url: str, attack: Callable, contents: list[bytes]) -> Iterator[None]:
-    """Has another visitor do something, over and over, until the block is left, and that is over."""
+    """Has another visitor do something, over and over; leaving the block waits until its last turn is over."""
     ready, done, faults = threading.Event(), threading.Event(), []
 
     def repeat() -> None:

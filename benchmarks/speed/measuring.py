@@ -38,7 +38,6 @@ class Report:
         rows: One list for each line.
         notes: Sentences below the table: what is to be known, what limits it, what could not be measured.
         sizes: How much was measured.
-        command: What makes it, where that is not `python -m benchmarks.speed <name>`.
     """
 
     name: str
@@ -47,7 +46,6 @@ class Report:
     rows: Sequence[Sequence[Any]]
     notes: Sequence[str] = ()
     sizes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    command: str = ""
 
 
 def take_turns(works: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
