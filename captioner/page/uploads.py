@@ -109,6 +109,9 @@ def share_captioner(folder: Path, version: str) -> "Captioner":
     Raises:
         FileNotFoundError, ValueError: As `wake_captioner`.
     """
+    # Who wants one that is awake does not wait for another one that wakes, which takes seconds.
+    if awake := _AWAKE.get((folder, version)):
+        return awake
     with _WAKING:
         if (folder, version) not in _AWAKE:
             while len(_AWAKE) >= _MAX_AWAKE:

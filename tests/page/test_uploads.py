@@ -62,6 +62,15 @@ def test_a_captioner_is_woken_once_for_all_and_the_oldest_goes_to_sleep(monkeypa
     assert woken == ["a", "a", "b", "a"]
 
 
+def test_who_wants_a_captioner_that_is_awake_does_not_wait_for_one_that_wakes(monkeypatch):
+    monkeypatch.setattr(uploads, "_AWAKE", {("a", "1"): "awake"})
+    with uploads._WAKING:
+        thread = threading.Thread(target=uploads.share_captioner, args=("a", "1"), daemon=True)
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
 def test_threads_get_their_turn_in_the_order_in_which_they_ask():
     turns, order, threads = uploads.Turns(), [], []
 
