@@ -66,7 +66,9 @@ def test_a_report_is_printed_and_written_with_the_machine(tmp_path, capsys):
     assert readme.read_reports(tmp_path) == {"toy": content}
 
 
-def test_a_try_writes_nothing(tmp_path):
+def test_a_try_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(measuring, "RESULTS_DIR", tmp_path)
+    monkeypatch.chdir(tmp_path)
     measuring.publish(REPORT, None)
     assert not list(tmp_path.iterdir())
 
