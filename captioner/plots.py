@@ -11,7 +11,7 @@ from IPython import display
 from PIL import Image
 
 from captioner.inference import Caption
-from captioner.scoring import reliability
+from captioner.scoring import claims, reliability
 
 # Pixels of an inch; pages show as many as `_DPI`, dense screens all of them.
 _DPI, _DENSE_DPI = 72, 110
@@ -146,6 +146,26 @@ def plot_controls(rows: Mapping[str, Mapping[str, float]]) -> matplotlib.figure.
     axes.bar_label(bars, fmt="%.1f", padding=3)
     axes.set_ylabel("captions of")
     axes.margins(x=0.12)
+    return figure
+
+
+def plot_claims(rows: Mapping[str, Mapping[str, Mapping]]) -> matplotlib.figure.Figure:
+    """How often captions claim what no reference says.
+
+    Args:
+        rows: Name -> claims, from `captioner.scoring.claims.measure_claims`. Of what nobody claimed there is no bar.
+    """
+    figure, axes = _figure("What captions claim and no reference says", "share of the claims (%)", "claims")
+    kinds = list(claims.LABELS)[::-1]
+    height = 0.8 / len(rows)
+    for number, (name, found) in enumerate(rows.items()):
+        shares = [found[kind]["percent"] for kind in kinds]
+        places = np.arange(len(kinds)) + (0.4 - height / 2) - number * height
+        bars = axes.barh(places, [share or 0 for share in shares], height, label=name)
+        axes.bar_label(bars, ["" if share is None else f"{share:.0f}" for share in shares], padding=3)
+    axes.set_yticks(range(len(kinds)), [claims.LABELS[kind] for kind in kinds])
+    axes.margins(x=0.12)
+    axes.legend()
     return figure
 
 

@@ -15,6 +15,17 @@ HISTORY = [
     {"epoch": 3, "perplexity": 12.0, "val_perplexity": 15.0, "val_cider_d": 45.0},
 ]
 
+
+CLAIMS = {
+    name: {"percent": percent}
+    for name, percent in {
+        "colors": 40.0,
+        "numbers": 30.0,
+        "women_called_male": 20.0,
+        "men_called_female": 10.0,
+        "named_twice": 1.0,
+    }.items()
+}
 RELIABILITY = {
     "bins": [
         {"confidence": -2.0, "right": 0.2, "interval": [0.1, 0.4]},
@@ -49,9 +60,10 @@ def legend_of(axes):
         lambda: plots.plot_history(HISTORY),
         lambda: plots.plot_beams({1: {"cider_d": 40.0, "bleu_4": 15.0}, 3: {"cider_d": 44.0, "bleu_4": 17.0}}),
         lambda: plots.plot_controls({"captioner": {"cider_d": 44.0}, "people": {"cider_d": 80.0}}),
+        lambda: plots.plot_claims({"captioner": CLAIMS, "people": CLAIMS}),
         lambda: plots.plot_reliability(RELIABILITY),
     ],
-    ids=["lengths", "history", "beams", "controls", "reliability"],
+    ids=["lengths", "history", "beams", "controls", "claims", "reliability"],
 )
 def test_every_figure_has_a_title_and_both_axes_labelled(figure):
     for axes in draw(figure()):
@@ -80,6 +92,15 @@ def test_controls_stand_from_top_to_bottom_as_given_with_their_numbers():
     [axes] = draw(plots.plot_controls({"captioner": {"cider_d": 44.04}, "people": {"cider_d": 80.0}}))
     assert [label.get_text() for label in axes.get_yticklabels()] == ["people", "captioner"]
     assert [text.get_text() for text in axes.texts] == ["80.0", "44.0"]
+
+
+def test_claims_stand_in_the_order_of_their_labels_and_what_nobody_claimed_has_no_number():
+    people = CLAIMS | {"numbers": {"claims": 0, "percent": None}}
+    [axes] = draw(plots.plot_claims({"captioner": CLAIMS, "people": people}))
+    assert legend_of(axes) == ["captioner", "people"]
+    assert axes.get_yticklabels()[-1].get_text() == "colours no reference names"
+    shares = [text.get_text() for text in axes.texts]
+    assert shares == ["1", "10", "20", "30", "40", "1", "10", "20", "", "40"]
 
 
 def test_stages_follow_one_another_and_show_what_was_measured():

@@ -11,6 +11,14 @@ from collections.abc import Collection, Mapping, Sequence, Set
 
 from captioner.data.claim_words import read_claim_words
 
+# What each kind of claim counts, in percent, for people to read.
+LABELS = {
+    "colors": "colours no reference names",
+    "numbers": "numbers no reference gives",
+    "women_called_male": "women or girls called male",
+    "men_called_female": "men or boys called female",
+    "named_twice": "one thing named twice",
+}
 # How many over-used words are listed.
 _NUM_OVERUSED = 10
 

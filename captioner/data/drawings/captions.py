@@ -106,14 +106,15 @@ def named_sides(caption: str) -> dict[scenes.Combination, str] | None:
     return dict(zip(things, (side, scenes.OPPOSITES[side]), strict=False))
 
 
+def named_noun(word: str) -> str | None:
+    """Returns which of `scenes.NOUNS` a word names, in any of its forms; `None` if none."""
+    return next((n for n, known in NOUN_WORDS.items() if any(word in (form, _plural(form)) for form in known)), None)
+
+
 def _list_combinations(words: Sequence[str]) -> list[scenes.Combination]:
     """Lists the named combinations in the order of their words."""
-    nouns = {form: noun for noun, known in NOUN_WORDS.items() for word in known for form in (word, _plural(word))}
-    return [
-        (first, nouns[second])
-        for first, second in itertools.pairwise(words)
-        if first in scenes.COLOURS and second in nouns
-    ]
+    pairs = ((first, named_noun(second)) for first, second in itertools.pairwise(words) if first in scenes.COLOURS)
+    return [(colour, noun) for colour, noun in pairs if noun]
 
 
 def _write_briefly(scene: scenes.Scene, rng: random.Random) -> str:

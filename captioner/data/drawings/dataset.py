@@ -74,6 +74,11 @@ def read_scenes(folder: str | Path | None = None) -> dict[str, scenes.Scene]:
     return {scene.image_id: scene for scene in made}
 
 
+def read_seed(folder: str | Path) -> int:
+    """Returns the seed by which a data set was drawn."""
+    return _read_json(Path(folder))["made_from"]["seed"]
+
+
 def count_held_out(caption: str, scene: scenes.Scene) -> tuple[int, int]:
     """Counts the held-out combinations of a scene: how many the caption names, and how many there are.
 

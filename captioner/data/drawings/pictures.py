@@ -52,14 +52,24 @@ def draw_scene(scene: scenes.Scene, seed: int = 0) -> Image.Image:
     Returns:
         An RGB picture, `IMAGE_SIZE` on each side.
     """
+    return _draw(scene, seed)[0]
+
+
+def locate_things(scene: scenes.Scene, seed: int = 0) -> list[tuple[scenes.Group, Point, float]]:
+    """Returns of each thing in a scene's picture its group, and its centre `(x, y)` and radius in pixels."""
+    return _draw(scene, seed)[1]
+
+
+def _draw(scene: scenes.Scene, seed: int) -> tuple[Image.Image, list[tuple[scenes.Group, Point, float]]]:
     rng = random.Random(f"picture {seed} {scene.image_id}")
     noise = np.random.default_rng(rng.getrandbits(64))
-    picture = _draw_backdrop(scene.background, rng, noise)
+    picture, things = _draw_backdrop(scene.background, rng, noise), []
     for group, box in zip(scene.groups, _place_groups(scene), strict=True):
         for centre, radius in _place_things(group, box, rng):
             _paste_thing(picture, group, centre, radius, rng)
+            things.append((group, centre, radius))
     grain = noise.normal(0.0, 2.5, (IMAGE_SIZE, IMAGE_SIZE, 1))
-    return Image.fromarray(np.clip(np.asarray(picture) + grain, 0, 255).astype(np.uint8))
+    return Image.fromarray(np.clip(np.asarray(picture) + grain, 0, 255).astype(np.uint8)), things
 
 
 def _place_groups(scene: scenes.Scene) -> list[tuple[float, float, float, float]]:
