@@ -7,21 +7,16 @@ without the captions. `looked_at.json` is what a person judged, photo by photo.
 """
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 from captioner import config
 from captioner.artifacts import confidence, results
+from captioner.scoring import claims
 
 README, DETAILS = config.PROJECT_DIR / "README.md", config.PROJECT_DIR / "docs" / "results.md"
 # Which table stands in which file, between `<!-- name: begin -->` and `<!-- name: end -->`.
 PLACES = {"looked": README, "confidence": README, "results": README, "claims": DETAILS, "steps": DETAILS}
-CLAIMS = {
-    "colors": "colours no reference names",
-    "numbers": "numbers no reference gives",
-    "women_called_male": "women or girls called male",
-    "men_called_female": "men or boys called female",
-    "named_twice": "one thing named twice",
-}
 SCORES = {
     "bleu_1": "BLEU-1",
     "bleu_2": "BLEU-2",
@@ -29,6 +24,7 @@ SCORES = {
     "bleu_4": "BLEU-4",
     "cider_d": "CIDEr-D",
     "rouge_l": "ROUGE-L",
+    "meteor": "METEOR",
 }
 
 
@@ -73,25 +69,47 @@ def build_claims_table(reports: dict[str, dict]) -> str:
     if not asked:
         return "No result that is kept was asked what its captions claim."
     lines = ["| on validation, in percent | " + " | ".join(asked) + " |", "|---" * (len(asked) + 1) + "|"]
-    for key, label in CLAIMS.items():
-        shares = [claims[key]["percent"] for claims in asked.values()]
+    for key, label in claims.LABELS.items():
+        shares = [found[key]["percent"] for found in asked.values()]
         lines.append(f"| {label} | " + " | ".join("-" if s is None else f"{s:.1f}" for s in shares) + " |")
     return "\n".join([*lines, _overused_row(asked)])
 
 
-def build_steps_table(runs: dict[str, dict]) -> str:
-    """Returns a Markdown table of what each step of a run brought.
+def build_steps_table(reports: dict[str, dict]) -> str:
+    """Returns a Markdown table of what each step brought to the captioners whose encoder was fine-tuned.
 
     Args:
-        runs: Name -> content of a file in `artifacts/results/runs/`.
+        reports: As for `build_table`.
     """
-    lines = ["| validation, 3 beams | length penalty | CIDEr-D | BLEU-4 | words used | minutes |", "|---" * 6 + "|"]
-    for name, run in runs.items():
-        for step in run["steps"]:
-            scores = f"{step['cider_d']:.1f} | {step['bleu_4']:.1f} | {step['words_used']}"
-            minutes = f"{step['minutes']:.0f}" if step.get("minutes") else ""
-            lines.append(f"| `{name}`: {step['step']} | {step['length_penalty']} | {scores} | {minutes} |")
+    lines = ["| on validation | CIDEr-D | BLEU-4 | minutes |", "|---" * 4 + "|"]
+    for name, report in reports.items():
+        if report.get("fine_tuning"):
+            lines += [f"| `{name}`: {step} | {' | '.join(cells)} |" for step, *cells in _list_steps(report)]
     return "\n".join(lines)
+
+
+def _list_steps(report: dict) -> Iterator[tuple[str, str, str, str]]:
+    """Yields the stages of the training, each with its best scores, and the rules of the search that were taken."""
+    stages = {
+        "training": (report["history"], "decoder alone, {} epochs"),
+        "fine_tuning": (report["fine_tuning"][1:], "then with the encoder's last stages, {} epochs"),
+        # The first row is of the captioner as it came.
+        "refinement": (report["refinement"][1:], "then self-critical training, {} rounds"),
+    }
+    for stage, (rows, step) in stages.items():
+        if rows:
+            best = max(rows, key=lambda row: row["val_cider_d"])
+            scores = f"{best['val_cider_d']:.1f}", f"{best['val_bleu_4']:.1f}"
+            yield step.format(len(rows)), *scores, f"{report['minutes'][stage]:.0f}"
+    rules = {
+        "then the length penalty chosen": {"say_once": False, "careful": False},
+        "then each thing said once": {"say_once": True, "careful": False},
+        "then claims that are sure alone": {"say_once": True, "careful": True},
+    }
+    for step, rule in rules.items():
+        if rows := [row for row in report["searches"] if {key: row.get(key, False) for key in rule} == rule]:
+            best = max(rows, key=lambda row: row["cider_d"])
+            yield f"{step}: {best['length_penalty']:g}", f"{best['cider_d']:.1f}", f"{best['bleu_4']:.1f}", ""
 
 
 def build_looked_table(looked: dict) -> str:
@@ -119,13 +137,13 @@ def build_tables() -> dict[str, str]:
         "confidence": confidence.list_confidence(reports[looked["captioner"]]),
         "results": build_table(reports, results.read_published()),
         "claims": build_claims_table(reports),
-        "steps": build_steps_table(results.read_runs()),
+        "steps": build_steps_table(reports),
     }
 
 
 def _overused_row(asked: dict[str, dict]) -> str:
     """Returns the most over-used word of each, with its share of the captions and of the references."""
-    words = [claims["overused"][0] for claims in asked.values()]
+    words = [found["overused"][0] for found in asked.values()]
     cells = [f"{row['word']} {row['captions']:.0f} ({row['references']:.0f})" for row in words]
     return "| the most over-used word, in brackets its share of the references | " + " | ".join(cells) + " |"
 
@@ -144,7 +162,8 @@ def replace_table(text: str, name: str, table: str) -> str:
 
 
 def _row(label: str, split: str, scores: dict) -> str:
-    return f"| {label} | {split} | " + " | ".join(f"{scores[key]:.1f}" for key in SCORES) + " |"
+    cells = ("-" if scores.get(key) is None else f"{scores[key]:.1f}" for key in SCORES)
+    return f"| {label} | {split} | " + " | ".join(cells) + " |"
 
 
 def main() -> None:

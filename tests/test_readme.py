@@ -48,19 +48,29 @@ def test_what_a_person_thought_of_captions_is_counted_with_examples():
     ]
 
 
-def test_a_step_of_a_run_is_a_row():
-    step = {
-        "step": "alone",
-        "length_penalty": 1.5,
-        "cider_d": 47.27,
-        "bleu_4": 19.1,
-        "words_used": 157,
-        "minutes": 11.6,
+def test_each_step_of_a_training_is_a_row_with_its_best_scores():
+    def rows(*scores):
+        return [{"val_cider_d": cider_d, "val_bleu_4": cider_d / 2} for cider_d in scores]
+
+    plain = {"say_once": False, "careful": False, "bleu_4": 21.0}
+    report = {
+        "history": rows(30.0, 50.04, 48.0),
+        # The first rows of these are of the captioner as it came.
+        "fine_tuning": rows(60.0, 55.0),
+        "refinement": [],
+        "minutes": {"training": 11.6, "fine_tuning": 3.0},
+        "searches": [
+            plain | {"length_penalty": 1.0, "cider_d": 56.0},
+            plain | {"length_penalty": 1.25, "cider_d": 57.0},
+            plain | {"length_penalty": 1.25, "say_once": True, "cider_d": 58.0},
+        ],
     }
-    rows = results_table.build_steps_table({"toy": {"steps": [step, step | {"minutes": None}]}}).splitlines()
-    assert rows[2:] == [
-        "| `toy`: alone | 1.5 | 47.3 | 19.1 | 157 | 12 |",
-        "| `toy`: alone | 1.5 | 47.3 | 19.1 | 157 |  |",
+    table = results_table.build_steps_table({"toy": report, "frozen": {"fine_tuning": []}, "old": {}})
+    assert table.splitlines()[2:] == [
+        "| `toy`: decoder alone, 3 epochs | 50.0 | 25.0 | 12 |",
+        "| `toy`: then with the encoder's last stages, 1 epochs | 55.0 | 27.5 | 3 |",
+        "| `toy`: then the length penalty chosen: 1.25 | 57.0 | 21.0 |  |",
+        "| `toy`: then each thing said once: 1.25 | 58.0 | 21.0 |  |",
     ]
 
 
@@ -71,8 +81,8 @@ def test_a_table_has_a_row_for_each_split_and_control_and_for_what_others_publis
     published = scores | {"name": "others", "split": "test", "source": "https://example.org"}
     # Controls stand below the best alone.
     rows = results_table.build_table({"toy": report, "lesser": report}, [published]).splitlines()[2:]
-    assert rows[0] == "| **toy**, 3 beams | validation | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 |"
-    assert rows[1] == "| **toy**, 3 beams | test | 12.3 | 12.3 | 12.3 | 12.3 | 50.0 | 12.3 |"
+    assert rows[0] == "| **toy**, 3 beams | validation | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 |"
+    assert rows[1] == "| **toy**, 3 beams | test | 12.3 | 12.3 | 12.3 | 12.3 | 50.0 | 12.3 | 12.3 |"
     assert rows[2].startswith("| people, each caption against the other four | validation |")
     assert [row.split(" |")[0] for row in rows[3:5]] == ["| **lesser**, 3 beams"] * 2
     assert rows[5].startswith("| published: [others](https://example.org) | test | 12.3 |")

@@ -23,12 +23,6 @@ def read_results(folder: str | Path = RESULTS_DIR) -> dict[str, dict]:
     return dict(sorted(reports.items(), key=lambda item: -item[1]["cider_d"]))
 
 
-def read_runs(folder: str | Path = RESULTS_DIR) -> dict[str, dict]:
-    """Returns captioner -> what each step of its training brought, of the runs that are kept."""
-    files = sorted((Path(folder) / "runs").glob("*.json"))
-    return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
-
-
 def read_published(folder: str | Path = RESULTS_DIR) -> list[dict]:
     """Returns what others published for the same test split: `name`, `split`, scores in percent and `source`."""
     return json.loads((Path(folder) / _PUBLISHED_FILE).read_text(encoding="utf-8"))
