@@ -31,9 +31,9 @@ def measure_again(folder: Path, data: str, *, with_test: bool) -> dict:
     from captioner.training import recipe
 
     captioner, before = saving.load_captioner(folder), catalogue.read_metrics(folder)
-    dataset, _ = sources.obtain_dataset(data, splits=config.SPLITS)
-    plan = recipe.Plan(config.RecipeConfig(data=data, seed=before.get("seed", 0)), dataset, captioner.encoder)
     names = ("validation", "test") if with_test else ("validation",)
+    dataset, _ = sources.obtain_dataset(data, splits=("train", *names))
+    plan = recipe.Plan(config.RecipeConfig(data=data, seed=before.get("seed", 0)), dataset, captioner.encoder)
     splits = {name: encode_split(captioner.encoder, dataset, name) for name in names}
     report = recipe.measure_captioner(captioner, recipe.Materials(plan, splits, None, {}))
     # Scores on the test split are of the search that was; those of another would not belong to this captioner.

@@ -112,7 +112,8 @@ def _write_kills(result: dict) -> str:
         lines.append(f"| {work} | {found['kills']} times | {found['different']} |")
     return (
         "## Kills\n\nEach work was killed at random moments (seed "
-        f"{result['seed']}) and then run to its end, and what it left was compared, byte for byte, with what it leaves "
+        f"{result['seed']}) and then run to its end, and what it left was compared (bytes; of a saved "
+        "captioner its weights and small files) with what it leaves "
         "undisturbed.\n\n"
     ) + "\n".join(lines)
 

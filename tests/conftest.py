@@ -25,6 +25,18 @@ from captioner.data.drawings import dataset as drawings
 _FLICKR8K_DIR = os.environ.get(datasets.DATA_VARIABLE)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _without_meteor():
+    """Leaves METEOR out of reports, as where there is no Java: its program takes seconds to start, each time."""
+
+    def run_nothing(*_):
+        raise OSError("METEOR is left out of tests")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("captioner.scoring.metrics._run_meteor", run_nothing)
+        yield
+
+
 @pytest.fixture(scope="session")
 def flickr8k_dir() -> Path:
     """The real Flickr8k, for tests that only read it."""

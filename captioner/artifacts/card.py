@@ -111,8 +111,8 @@ All that was measured is in `metrics.json`.
 
 _RIGHT = """
 
-A caption counts as right from a CIDEr-D of {mark:.0f} on, measured against what people wrote of the {subject}: from
-there on experts call a caption right more often than not."""
+A caption counts as right from a CIDEr-D of {mark:.0f} on, measured against the captions that the {subject} come
+with: from there on experts call a caption right more often than not."""
 
 _LIMITS = {
     "photos": """\

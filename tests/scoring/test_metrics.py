@@ -12,6 +12,9 @@ from pycocoevalcap.bleu.bleu import Bleu
 from captioner.data import datasets
 from captioner.scoring import metrics
 
+# The real one: other tests do without.
+RUN_METEOR = metrics._run_meteor
+
 CAPTIONS = {
     "1.jpg": "a dog runs on the green grass",
     "2.jpg": "two boys play football in a park",
@@ -383,7 +386,8 @@ def test_shuffling_collapses_cider_d_on_flickr8k(first_against_others):
 
 
 @pytest.mark.skipif(shutil.which("java") is None, reason="METEOR runs on Java")
-def test_meteor_equals_numbers_by_hand():
+def test_meteor_equals_numbers_by_hand(monkeypatch):
+    monkeypatch.setattr(metrics, "_run_meteor", RUN_METEOR)
     # The same words in one piece: 1. Of "a dog" and "a cat" the "a" agrees, a function word that weighs a quarter where
     # a content word weighs three: precision and recall 0.25. It is the only match and a chunk of its own, which costs
     # 0.6 of it: 0.25 * 0.4 = 0.1. The mean over photos is that of their statistics, so each is scored alone.
@@ -393,6 +397,7 @@ def test_meteor_equals_numbers_by_hand():
 
 
 def test_without_java_there_is_no_meteor(monkeypatch, tmp_path):
+    monkeypatch.setattr(metrics, "_run_meteor", RUN_METEOR)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert metrics.score_meteor({"1": "a dog"}, {"1": ["a cat"]}) is None
     broken = tmp_path / "java"
