@@ -93,11 +93,19 @@ def _build_encoders() -> dict:
     from captioner.encoders.encoder import Encoder, load_encoder
 
     built = {name: load_encoder(name, weights=None) for name in specs.ENCODERS}
-    for captioner, report in results.read_results().items():
+    for captioner, report in _read_results().items():
         if (name := _encoder_of(captioner, report)) not in built:
             architecture = config.CompactConfig(**report["encoder_facts"]["architecture"])
             built[name] = Encoder("compact", compact.build_network(architecture), compact.GRID_LAYER)
     return built
+
+
+def _read_results() -> dict[str, dict]:
+    """Returns the kept results that are of an encoder as such: those named like it, and those of an encoder of ours."""
+    from captioner.encoders import specs
+
+    kept = results.read_results().items()
+    return {name: report for name, report in kept if name in specs.ENCODERS or report.get("encoder_facts")}
 
 
 def _encoder_of(captioner: str, report: dict) -> str:
@@ -124,7 +132,7 @@ def main() -> None:
     SPEED_FILE.parent.mkdir(parents=True, exist_ok=True)
     if options.plot:
         speeds = json.loads(SPEED_FILE.read_text(encoding="utf-8"))["encoders"]
-        reports = results.read_results()
+        reports = _read_results()
         encoders = {name: _encoder_of(name, report) for name, report in reports.items()}
         if unknown := set(encoders.values()) - set(speeds):
             parser.error(f"not timed yet: {', '.join(sorted(unknown))}; run this command without --plot first")

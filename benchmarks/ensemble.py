@@ -101,7 +101,7 @@ def main() -> None:
     options = parser.parse_args()
     startup.import_keras()
     report = measure(options.captioners, options.data, ("validation", "test") if options.test else ("validation",))
-    file = results.RESULTS_DIR / f"{report['data']}-ensemble.json"
+    file = results.RESULTS_DIR / "ensemble.json"
     with files.replace_file(file) as new:
         new.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print(f"{file.relative_to(config.PROJECT_DIR)}: CIDEr-D {report['cider_d']:.1f}, BLEU-4 {report['bleu_4']:.1f}")

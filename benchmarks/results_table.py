@@ -28,18 +28,20 @@ SCORES = {
 }
 
 
-def build_table(reports: dict[str, dict], published: list[dict]) -> str:
-    """Returns a Markdown table: for each result its validation and test scores; then the published.
+def build_table(reports: dict[str, dict], published: list[dict], ensemble: dict | None = None) -> str:
+    """Returns a Markdown table: for each result its validation and test scores; then an ensemble and the published.
 
-    The controls stand below the first result alone: they are much the same for all.
+    The controls stand below the first result that has them: they are much the same for all.
 
     Args:
         reports: Name -> content of a `metrics.json`.
         published: From `captioner.artifacts.results.read_published`.
+        ensemble: From `captioner.artifacts.results.read_ensemble`.
     """
     if not reports:
         return "No result is kept yet: `--keep` takes that of a captioner which the notebook made from all of Flickr8k."
     lines = ["| | split | " + " | ".join(SCORES.values()) + " |", "|---" * (len(SCORES) + 2) + "|"]
+    controlled = next((name for name, report in reports.items() if report.get("controls")), None)
     for name, report in reports.items():
         for row in (report, report.get("test")):
             if row:
@@ -50,8 +52,10 @@ def build_table(reports: dict[str, dict], published: list[dict]) -> str:
             "human": "people, each caption against the other four",
         }
         for control, label in labels.items():
-            if name == next(iter(reports)) and control in report.get("controls", {}):
+            if name == controlled and control in report["controls"]:
                 lines.append(_row(label, report["split"], report["controls"][control]))
+    for row in (ensemble, ensemble["test"]) if ensemble else ():
+        lines.append(_row(f"{' and '.join(ensemble['members'])} together", row["split"], row))
     lines += [_row(f"published: [{row['name']}]({row['source']})", row["split"], row) for row in published]
     return "\n".join(lines)
 
@@ -76,14 +80,14 @@ def build_claims_table(reports: dict[str, dict]) -> str:
 
 
 def build_steps_table(reports: dict[str, dict]) -> str:
-    """Returns a Markdown table of what each step brought to the captioners whose encoder was fine-tuned.
+    """Returns a Markdown table of what each step of `train` brought to captioners whose encoder was fine-tuned.
 
     Args:
         reports: As for `build_table`.
     """
     lines = ["| on validation | CIDEr-D | BLEU-4 | minutes |", "|---" * 4 + "|"]
     for name, report in reports.items():
-        if report.get("fine_tuning"):
+        if report.get("fine_tuning") and report.get("history"):
             lines += [f"| `{name}`: {step} | {' | '.join(cells)} |" for step, *cells in _list_steps(report)]
     return "\n".join(lines)
 
@@ -135,7 +139,7 @@ def build_tables() -> dict[str, str]:
     return {
         "looked": build_looked_table(looked),
         "confidence": confidence.list_confidence(reports[looked["captioner"]]),
-        "results": build_table(reports, results.read_published()),
+        "results": build_table(reports, results.read_published(), results.read_ensemble()),
         "claims": build_claims_table(reports),
         "steps": build_steps_table(reports),
     }

@@ -65,12 +65,26 @@ def test_each_step_of_a_training_is_a_row_with_its_best_scores():
             plain | {"length_penalty": 1.25, "say_once": True, "cider_d": 58.0},
         ],
     }
-    table = results_table.build_steps_table({"toy": report, "frozen": {"fine_tuning": []}, "old": {}})
+    table = results_table.build_steps_table(
+        {"toy": report, "frozen": {"fine_tuning": []}, "old": {"fine_tuning": rows(1.0)}}
+    )
     assert table.splitlines()[2:] == [
         "| `toy`: decoder alone, 3 epochs | 50.0 | 25.0 | 12 |",
         "| `toy`: then with the encoder's last stages, 1 epochs | 55.0 | 27.5 | 3 |",
         "| `toy`: then the length penalty chosen: 1.25 | 57.0 | 21.0 |  |",
         "| `toy`: then each thing said once: 1.25 | 58.0 | 21.0 |  |",
+    ]
+
+
+def test_captioners_that_write_together_stand_below_those_that_write_alone():
+    scores = dict.fromkeys(results_table.SCORES, 12.34)
+    alone = {"toy": scores | {"split": "validation", "num_beams": 3}}
+    ensemble = scores | {"members": ["toy", "other"], "split": "validation", "meteor": None}
+    ensemble["test"] = scores | {"split": "test"}
+    rows = results_table.build_table(alone, [], ensemble).splitlines()[3:]
+    assert rows == [
+        "| toy and other together | validation | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 | - |",
+        "| toy and other together | test | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 |",
     ]
 
 

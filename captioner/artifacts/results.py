@@ -28,6 +28,11 @@ def read_published(folder: str | Path = RESULTS_DIR) -> list[dict]:
     return json.loads((Path(folder) / _PUBLISHED_FILE).read_text(encoding="utf-8"))
 
 
+def read_ensemble(folder: str | Path = RESULTS_DIR) -> dict:
+    """Returns the report of captioners that write together, as `benchmarks.ensemble` made it."""
+    return files.read_json(Path(folder) / "ensemble.json", _REMEDY)
+
+
 def read_looked_at(folder: str | Path = RESULTS_DIR) -> dict:
     """Returns what a person thought of captions: `captioner`, and `photos` with captions and judgements."""
     return files.read_json(Path(folder) / "looked_at.json", _REMEDY)
