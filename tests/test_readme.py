@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import encoder_speed, results_table
 from captioner import config
+from captioner.scoring import claims
 
 PAGES = [f"docs/{file.name}" for file in sorted((config.PROJECT_DIR / "docs").glob("*.md"))]
 
@@ -103,7 +104,7 @@ def test_a_table_has_a_row_for_each_split_and_control_and_for_what_others_publis
 
 
 def test_claims_stand_beside_those_of_people_where_captions_were_asked_for_them():
-    shares = {key: {"percent": 12.34} for key in results_table.CLAIMS}
+    shares = {key: {"percent": 12.34} for key in claims.LABELS}
     ours = shares | {"numbers": {"percent": None}, "overused": [{"word": "shirt", "captions": 31.9, "references": 4.4}]}
     people = shares | {"overused": [{"word": "boy", "captions": 12.7, "references": 7.4}]}
     asked = {"claims": ours, "controls": {"human": {"claims": people}}}
