@@ -3,10 +3,12 @@
     python -m benchmarks.ensemble artifacts/NAME artifacts/OTHER ... [--test]
 
 It is the upper bound for one decoder that would learn from them all, and is kept as a result. Each captioner encodes
-the photos by its own encoder; the search is the first one's, and all need the same vocabulary.
+the photos by its own encoder; all need the same vocabulary. The length penalty is chosen on validation; everything is
+said once, and claims are not held back, so that nothing but the captioners is measured.
 """
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,16 +17,22 @@ from captioner import config, files, startup
 from captioner.artifacts import results
 
 
-def search_together(captioners: Sequence, features: Sequence[Sequence], image_ids: Sequence[str]) -> dict[str, str]:
+def search_together(
+    captioners: Sequence,
+    features: Sequence,
+    image_ids: Sequence[str],
+    settings: Sequence[config.DecodingConfig],
+) -> list[dict[str, str]]:
     """Captions photos by several captioners at once.
 
     Args:
         captioners: The captioners, `M` of one vocabulary.
         features: Of each captioner the feature store of these photos.
         image_ids: The photos.
+        settings: Ways to search.
 
     Returns:
-        Image id -> caption.
+        For each of them image id -> caption.
 
     Raises:
         ValueError: If their vocabularies differ.
@@ -35,7 +43,7 @@ def search_together(captioners: Sequence, features: Sequence[Sequence], image_id
     from captioner.decoder.careful import CarefulClaims
     from captioner.decoder.network import DecoderStep
 
-    words, settings = captioners[0].vocabulary, captioners[0].settings
+    words = captioners[0].vocabulary
     if strangers := [captioner.name for captioner in captioners if captioner.vocabulary.words != words.words]:
         raise ValueError(f"These captioners have other words than {captioners[0].name}: {', '.join(strangers)}.")
     steps = [DecoderStep(captioner.decoder) for captioner in captioners]
@@ -54,20 +62,23 @@ def search_together(captioners: Sequence, features: Sequence[Sequence], image_id
         said_once=words.said_once,
         weigh=CarefulClaims(words.words),
     )
+    return [_write(steps, features, image_ids, search, one, words) for one in settings]
+
+
+def _write(steps, features, image_ids, search, settings, words) -> dict[str, str]:
     captions = {}
     for start in range(0, len(image_ids), 100):
         batch = image_ids[start : start + 100]
         pairs = zip(steps, features, strict=True)
         states = tuple(one.start(*store.rows(batch), settings.num_beams) for one, store in pairs)
         found = search.search(states, settings)
-        captions |= {
-            i: " ".join(words.words[t] for t in best.token_ids) for i, (best, *_) in zip(batch, found, strict=True)
-        }
+        for image_id, (best, *_) in zip(batch, found, strict=True):
+            captions[image_id] = " ".join(words.words[token_id] for token_id in best.token_ids)
     return captions
 
 
 def measure(folders: Sequence[Path], data: str, splits: Sequence[str]) -> dict:
-    """Returns the report on the first split, with those on the others under their names."""
+    """Returns the report on validation, with those on other splits, which come after it, under their names."""
     from captioner.artifacts import saving
     from captioner.data import sources
     from captioner.inference import encode_split
@@ -75,21 +86,26 @@ def measure(folders: Sequence[Path], data: str, splits: Sequence[str]) -> dict:
 
     captioners = [saving.load_captioner(folder) for folder in folders]
     dataset, _ = sources.obtain_dataset(data, splits=splits)
+    base = dataclasses.replace(captioners[0].settings, say_once=True, careful=False)
+    tried = [dataclasses.replace(base, length_penalty=penalty) for penalty in config.LENGTH_PENALTIES]
     reports = {}
     for name in splits:
         encoded = [encode_split(captioner.encoder, dataset, name) for captioner in captioners]
         references = encoded[0].references
-        captions = search_together(captioners, [split.features for split in encoded], list(references))
+        found = search_together(captioners, [split.features for split in encoded], list(references), tried)
+        scores = [metrics.score_captions(captions, references) for captions in found]
+        # Validation comes first and chooses; then one search is left.
+        best = max(range(len(tried)), key=lambda number: scores[number]["cider_d"])
+        captions, tried = found[best], [tried[best]]
         reports[name] = (
             {"captioner": "ensemble", "members": [captioner.name for captioner in captioners]}
-            | {"data": dataset.name, "split": name, "num_beams": captioners[0].settings.num_beams}
-            | metrics.score_captions(captions, references)
+            | {"data": dataset.name, "split": name, **dataclasses.asdict(tried[0])}
+            | scores[best]
             | {"meteor": metrics.score_meteor(captions, references)}
             | {"claims": claims.measure_claims(captions, references)}
             | evaluation.describe_machine()
         )
-    first, *others = splits
-    return reports[first] | {name: reports[name] for name in others}
+    return reports["validation"] | {name: report for name, report in reports.items() if name != "validation"}
 
 
 def main() -> None:
