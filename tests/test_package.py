@@ -86,7 +86,11 @@ def test_an_installed_package_captions_where_there_is_no_clone(installed, drawn_
         "print([caption.text for caption in model.caption(sys.argv[1])])"
     )
     # There is no notebook to run.
-    advice = "import captioner\ntry: captioner.load('nowhere')\nexcept FileNotFoundError as error: print(error)"
+    advice = (
+        "from captioner.artifacts import catalogue\n"
+        "try: catalogue.read_config('nowhere')\n"
+        "except FileNotFoundError as error: print(error)"
+    )
     assert "Run captioner train to the end to create one." in run_there(installed, "python", "-c", advice)
     file, texts = run_there(installed, "python", "-c", code, photo).splitlines()
     assert file.startswith(str(installed[0].parent / "venv"))
