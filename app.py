@@ -79,8 +79,11 @@ if __name__ == "__main__":
     # Streamlit's own icons for the browser's tab would come from another host.
     st.set_page_config("Image Caption Generator", page_icon=components.LOOK / "icon.svg", layout="wide")
     st.html(components.LOOK / "style.css")
-    show_page()
+    body = st.container()
+    # Below the rest, and sent before it: photos may be pasted while the captioner wakes.
     components.page_events(key="events")
+    with body:
+        show_page()
 else:
     # `streamlit run` imports this file once for its server, which then runs it for every visit.
     app = st.App(__file__, middleware=[Middleware(guard.Guard, count_uploads)])

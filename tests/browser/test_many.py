@@ -26,6 +26,15 @@ def give(page, kind: str, name: str, content: bytes) -> bool:
     return page.evaluate(_GIVE, [kind, name, base64.b64encode(content).decode()])
 
 
+def wait_for_ears(page) -> None:
+    """Waits until the page's script listens, which the browser fetches beside the rest."""
+    for _ in range(100):
+        if give(page, "dragover", "ears.png", b""):
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError("Nothing listens to what is dropped on the page.")
+
+
 def names(page) -> list[str]:
     return page.locator("h2.photo-name").all_inner_texts()
 
@@ -33,6 +42,7 @@ def names(page) -> list[str]:
 def test_photos_are_pasted_and_dropped_anywhere_on_the_page(open_page, server):
     page = open_page()
     contents = {"pasted.png": make_photo(1), "dropped.png": make_photo(2)}
+    wait_for_ears(page)
     assert give(page, "paste", "pasted.png", contents["pasted.png"])
     expect(page.locator("p.summary")).to_have_text("1 photo captioned.")
     assert give(page, "dragover", "dropped.png", b"")
