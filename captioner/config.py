@@ -254,7 +254,8 @@ class CarefulConfig:
     gender_share: float = 0.7
     # A number is named if it is this likely; words that name none stand beside it.
     number_probability: float = 0.6
-    # Added to the log-probability of words for women and girls: three in four people of the train captions are male.
+    # Added to the log-probability of words for women and girls. Men or boys stand in 10,011 train captions, women or
+    # girls in 6,211, and the likeliest caption exaggerates that; with 1.0 both are mistaken about equally often.
     female_bonus: float = 1.0
 
     def __post_init__(self):
