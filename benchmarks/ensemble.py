@@ -101,7 +101,7 @@ def measure(folders: Sequence[Path], data: str, splits: Sequence[str]) -> dict:
             {"captioner": "ensemble", "members": [captioner.name for captioner in captioners]}
             | {"data": dataset.name, "split": name, **dataclasses.asdict(tried[0])}
             | scores[best]
-            | {"meteor": metrics.score_meteor(captions, references)}
+            | metrics.score_meteor(captions, references)
             | {"claims": claims.measure_claims(captions, references)}
             | evaluation.describe_machine()
         )

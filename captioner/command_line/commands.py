@@ -125,6 +125,7 @@ def run_train(options: argparse.Namespace) -> int:
         named = config.ARTIFACTS_DIR / plan.name
     folder, replace = (named, options.replace) if named else catalogue.choose_place(plan.name, materials.identity)
     trained = recipe.train_captioner(materials, name=folder.name)
+    steps.say_missing(trained.report)
     print(calibration.describe_report(trained.report["calibration"]))
     saving.save_captioner(trained.captioner, folder, trained.report, replace=replace)
     print(f"The captioner is in {folder}.")

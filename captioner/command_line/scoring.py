@@ -39,7 +39,7 @@ def run_score(options: argparse.Namespace) -> int:
     if num_unreadable:
         steps.say(f"{num_unreadable:,} photos could not be read when they were captioned, and were left out.")
     scores = metrics.score_captions(captions, references, train_captions=steps.train_captions(dataset))
-    scores["meteor"] = metrics.score_meteor(captions, references)
+    scores |= metrics.score_meteor(captions, references)
     steps.write_report({"data": dataset.name, "split": options.split, **scores, "captions": captions}, options.output)
     return 0
 

@@ -76,7 +76,14 @@ def train_captions(dataset) -> set[str]:
     return {text for _, text in dataset.captions("train")} if "train" in dataset.splits else set()
 
 
+def say_missing(report: dict) -> None:
+    """Tells which score a report lacks, and why."""
+    if report.get("meteor_missing"):
+        say(report["meteor_missing"])
+
+
 def write_report(report: dict, path: Path | None) -> None:
-    """Writes a report as JSON to a file, or to the screen for `None`."""
+    """Writes a report as JSON to a file, or to the screen for `None`, and tells what it lacks."""
+    say_missing(report)
     with output.open_text(path) as file:
         file.write(output.dump_json(report, indent=2, ascii_only=path is None and output.knows_few_letters()) + "\n")

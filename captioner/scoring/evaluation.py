@@ -44,7 +44,7 @@ def evaluate_captioner(
 
     Returns:
         A report for `json.dump`: what was measured on what (`split`, `num_photos`, `num_beams`, versions, ...), the
-        scores of `captioner.scoring.metrics.score_captions`, `meteor` where Java is at hand, `claims` of
+        scores of `captioner.scoring.metrics.score_captions`, `meteor` or why it is missing, `claims` of
         `captioner.scoring.claims.measure_claims`, `perplexity`, and `captions` (image id -> caption).
     """
     search = search or captioner.settings
@@ -60,7 +60,7 @@ def evaluate_captioner(
         "careful": search.careful,
         "unreadable_photos": len(split.unreadable),
         **metrics.score_captions(captions, split.references, train_captions=train_captions),
-        "meteor": metrics.score_meteor(captions, split.references),
+        **metrics.score_meteor(captions, split.references),
         "claims": claims.measure_claims(captions, split.references),
         "perplexity": measure_perplexity(captioner, split),
         **describe_machine(),

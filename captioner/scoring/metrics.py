@@ -20,6 +20,8 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -41,6 +43,8 @@ _UNKNOWN_WORD = clean_caption("<unk>")
 _MARKER = re.compile(r"<[^<>\s]+>|\[(?:start|end)\]|\b(?:startseq|endseq)\b", re.IGNORECASE)
 # `_keep_zeros` makes a BLEU without matches about 1e-77; a BLEU with matches is far above this.
 _NO_MATCH = 1e-50
+# Seconds after which Java is taken for hung: many times what it takes to start, and for each photo.
+_METEOR_SECONDS, _METEOR_SECONDS_A_PHOTO = 60.0, 0.2
 
 
 def score_captions(
@@ -108,36 +112,64 @@ def score_per_photo(captions: Mapping[str, str], references: Mapping[str, Sequen
     return _score_cider(*_clean_pairs(captions, references))
 
 
-def score_meteor(captions: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> float | None:
-    """Returns METEOR 1.5 times 100 as coco-caption has it, which starts Java and takes seconds; `None` without Java.
+def score_meteor(captions: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> dict[str, float | str | None]:
+    """Returns METEOR 1.5 times 100 as coco-caption has it, or why it was not measured.
 
-    nltk's METEOR is another one and about twice as high.
+    It starts Java, which takes seconds. nltk's METEOR is another one and about twice as high.
 
     Args:
         captions, references: As for `score_captions`.
+
+    Returns:
+        `meteor` and `meteor_missing`, of which one is `None`: where Java is missing, fails or hangs, the latter is a
+        sentence that says so.
 
     Raises:
         ValueError: As `score_captions`.
     """
     captions, references = _clean_pairs(captions, references)
-    java = shutil.which("java")
     try:
-        return None if java is None else 100.0 * _run_meteor(java, captions, references)
-    # What stands in Java's place may start and not run: then it takes nothing, or what it answers is no number.
-    except (OSError, ValueError):
-        return None
+        return {"meteor": 100.0 * _run_meteor(captions, references), "meteor_missing": None}
+    except OSError as error:
+        return {"meteor": None, "meteor_missing": f"METEOR was not measured: {error}"}
 
 
-def _run_meteor(java: str, captions: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> float:
-    """Asks the program for its counts of each photo and for the score of all of them.
+def _run_meteor(captions: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> float:
+    """Starts Java with the package's program, and ends it where it gives no answer.
 
     pycocoevalcap's own wrapper waits for ever where Java does not run, so of it only the program is used.
+
+    Raises:
+        OSError: If there is no score; the message says why.
     """
+    if (java := shutil.which("java")) is None:
+        raise OSError("it runs on Java, which is not on the PATH. Install Java to have it.")
     program = Path(meteor.__file__).with_name(meteor.METEOR_JAR)
     command = [java, "-Xmx2G", "-jar", str(program), "-", "-", "-stdio", "-l", "en", "-norm"]
+    limit = _METEOR_SECONDS + _METEOR_SECONDS_A_PHOTO * len(captions)
     pipe = subprocess.PIPE
-    # The machine's own Java with the package's program; the captions are what it reads, not what is run.
-    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, encoding="utf-8")  # noqa: S603
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
+        # The machine's own Java with the package's program; the captions are what it reads, not what is run.
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=complaints, encoding="utf-8")  # noqa: S603
+        watch = threading.Timer(limit, process.kill)
+        watch.start()
+        try:
+            return float(_ask_meteor(process, captions, references))
+        # What stands in Java's place may start and not run: then it takes nothing, or what it answers is no number.
+        except (OSError, ValueError):
+            if not watch.is_alive():
+                raise OSError(f"{java} gave no answer within {limit:.0f} seconds.") from None
+            complaints.seek(0)
+            reason = complaints.readline().strip() or "nothing"
+            raise OSError(f"{java} does not run METEOR. Reinstall Java. Received: {reason[:200]}") from None
+        finally:
+            watch.cancel()
+
+
+def _ask_meteor(
+    process: subprocess.Popen[str], captions: Mapping[str, str], references: Mapping[str, Sequence[str]]
+) -> str:
+    """Asks the program for its counts of each photo and returns what it says of all of them."""
     with process, cast(IO[str], process.stdin) as questions, cast(IO[str], process.stdout) as answers:
 
         def ask(*parts: str) -> str:
@@ -148,7 +180,7 @@ def _run_meteor(java: str, captions: Mapping[str, str], references: Mapping[str,
         counts = [ask("SCORE", *references[image_id], caption) for image_id, caption in captions.items()]
         # It answers with a score for each photo, and last with that of all.
         scores = [ask("EVAL", *counts), *(answers.readline().strip() for _ in counts)]
-    return float(scores[-1])
+    return scores[-1]
 
 
 def human_agreement(references: Mapping[str, Sequence[str]]) -> dict[str, float]:

@@ -388,19 +388,41 @@ def test_shuffling_collapses_cider_d_on_flickr8k(first_against_others):
 @pytest.mark.skipif(shutil.which("java") is None, reason="METEOR runs on Java")
 def test_meteor_equals_numbers_by_hand(monkeypatch):
     monkeypatch.setattr(metrics, "_run_meteor", RUN_METEOR)
+
     # The same words in one piece: 1. Of "a dog" and "a cat" the "a" agrees, a function word that weighs a quarter where
     # a content word weighs three: precision and recall 0.25. It is the only match and a chunk of its own, which costs
     # 0.6 of it: 0.25 * 0.4 = 0.1. The mean over photos is that of their statistics, so each is scored alone.
-    assert metrics.score_meteor({"1": "a dog runs"}, {"1": ["A dog runs."]}) == pytest.approx(100.0)
-    assert metrics.score_meteor({"1": "a dog"}, {"1": ["a cat"]}) == pytest.approx(10.0, abs=1e-6)
-    assert metrics.score_meteor({"1": ""}, {"1": ["a cat"]}) == 0.0
+    def score(caption, reference):
+        found = metrics.score_meteor({"1": caption}, {"1": [reference]})
+        assert found.pop("meteor_missing") is None
+        return found
+
+    assert score("a dog runs", "A dog runs.") == {"meteor": pytest.approx(100.0)}
+    assert score("a dog", "a cat") == {"meteor": pytest.approx(10.0, abs=1e-6)}
+    assert score("", "a cat") == {"meteor": 0.0}
 
 
-def test_without_java_there_is_no_meteor(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (None, "it runs on Java, which is not on the PATH. Install Java to have it."),
+        ("exit 1", "{java} does not run METEOR. Reinstall Java. Received: nothing"),
+        (
+            "echo 'No Java runtime present.' >&2; exit 1",
+            "{java} does not run METEOR. .*Received: No Java runtime present.",
+        ),
+        ("read line; echo 1 2; read line; echo much; echo more", "{java} does not run METEOR. .*Received: nothing"),
+        ("exec sleep 60", "{java} gave no answer within 1 seconds."),
+    ],
+)
+def test_where_java_does_not_do_its_work_the_report_says_why_there_is_no_meteor(monkeypatch, tmp_path, script, reason):
     monkeypatch.setattr(metrics, "_run_meteor", RUN_METEOR)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert metrics.score_meteor({"1": "a dog"}, {"1": ["a cat"]}) is None
-    broken = tmp_path / "java"
-    broken.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
-    broken.chmod(0o755)
-    assert metrics.score_meteor({"1": "a dog"}, {"1": ["a cat"]}) is None
+    monkeypatch.setattr(metrics, "_METEOR_SECONDS", 0.8)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin" if script else str(tmp_path))
+    java = tmp_path / "java"
+    if script:
+        java.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        java.chmod(0o755)
+    found = metrics.score_meteor({"1": "a dog"}, {"1": ["a cat"]})
+    assert found.pop("meteor") is None
+    assert re.fullmatch(f"METEOR was not measured: {reason.format(java=java)}", found["meteor_missing"])
