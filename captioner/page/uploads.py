@@ -7,6 +7,7 @@ import collections
 import dataclasses
 import gc
 import io
+import itertools
 import sys
 import threading
 import time
@@ -59,10 +60,17 @@ class Turns:
                 self._waiting[0].set()
 
 
+@dataclasses.dataclass
+class _Awake:
+    captioner: "Captioner"
+    last_use: int = 0
+
+
 _TURNS = Turns()
 # By folder and version. Not in Streamlit's cache, which every visitor's browser may ask the server to empty.
-_AWAKE: "dict[tuple[Path, str], Captioner]" = {}
+_AWAKE: dict[tuple[Path, str], _Awake] = {}
 _WAKING = threading.Lock()
+_USES = itertools.count()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,18 +114,21 @@ class CaptionedPhoto:
 def share_captioner(folder: Path, version: str) -> "Captioner":
     """Returns the captioner that all visitors share, woken once for each `version` of its folder.
 
+    When there are too many, the one that nobody has wanted for the longest time goes to sleep.
+
     Raises:
         FileNotFoundError, ValueError: As `wake_captioner`.
     """
+    key = folder, version
     # Who wants one that is awake does not wait for another one that wakes, which takes seconds.
-    if awake := _AWAKE.get((folder, version)):
-        return awake
-    with _WAKING:
-        if (folder, version) not in _AWAKE:
-            while len(_AWAKE) >= _MAX_AWAKE:
-                del _AWAKE[next(iter(_AWAKE))]  # The one that was woken first.
-            _AWAKE[folder, version] = wake_captioner(folder)
-        return _AWAKE[folder, version]
+    if not (shared := _AWAKE.get(key)):
+        with _WAKING:
+            if not (shared := _AWAKE.get(key)):
+                while len(_AWAKE) >= _MAX_AWAKE:
+                    del _AWAKE[min(_AWAKE, key=lambda one: _AWAKE[one].last_use)]
+                shared = _AWAKE[key] = _Awake(wake_captioner(folder))
+    shared.last_use = next(_USES)
+    return shared.captioner
 
 
 def wake_captioner(folder: Path) -> "Captioner":

@@ -49,21 +49,23 @@ def test_a_captioner_that_is_not_there_is_explained(tmp_path):
         uploads.wake_captioner(tmp_path / "nowhere")
 
 
-def test_a_captioner_is_woken_once_for_all_and_the_oldest_goes_to_sleep(monkeypatch):
+def test_a_captioner_is_woken_once_for_all_and_the_one_that_was_used_least_recently_goes_to_sleep(monkeypatch):
     woken = []
     monkeypatch.setattr(uploads, "_AWAKE", {})
     monkeypatch.setattr(uploads, "wake_captioner", lambda folder: woken.append(folder) or object())
     first = uploads.share_captioner("a", "1")
     assert uploads.share_captioner("a", "1") is first and woken == ["a"]
     uploads.share_captioner("a", "2")  # It was saved anew.
+    # The first is wanted again, so the second makes room.
+    assert uploads.share_captioner("a", "1") is first
     uploads.share_captioner("b", "1")
-    assert woken == ["a", "a", "b"]
-    uploads.share_captioner("a", "1")
-    assert woken == ["a", "a", "b", "a"]
+    assert uploads.share_captioner("a", "1") is first and woken == ["a", "a", "b"]
+    uploads.share_captioner("a", "2")
+    assert uploads.share_captioner("a", "1") is first and woken == ["a", "a", "b", "a"]
 
 
 def test_who_wants_a_captioner_that_is_awake_does_not_wait_for_one_that_wakes(monkeypatch):
-    monkeypatch.setattr(uploads, "_AWAKE", {("a", "1"): "awake"})
+    monkeypatch.setattr(uploads, "_AWAKE", {("a", "1"): uploads._Awake("captioner")})
     with uploads._WAKING:
         thread = threading.Thread(target=uploads.share_captioner, args=("a", "1"), daemon=True)
         thread.start()
