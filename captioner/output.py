@@ -96,8 +96,8 @@ class ResumableLayout(Layout):
         """Whether a row ends where these lines do."""
         return row.endswith(b"\n")
 
-    def read_rows(self, rows: Iterable[str]) -> Iterator[tuple[str, bool]]:
-        """Yields the photo of each row below the header, and whether it has captions.
+    def read_rows(self, rows: Iterable[str]) -> Iterator[tuple[str, str | None]]:
+        """Yields the photo of each row below the header and its caption, `None` where the row says why it has none.
 
         Raises:
             ValueError: If a row is of another layout.
@@ -152,7 +152,7 @@ class JsonLinesLayout(ResumableLayout):
                 content = None
             if not isinstance(content, dict) or list(content) != self.columns or not isinstance(content["photo"], str):
                 raise ValueError(row)
-            yield content["photo"], not content["error"]
+            yield content["photo"], None if content["error"] else str(content["caption"] or "")
 
 
 class JsonLayout(JsonLinesLayout):
@@ -195,7 +195,7 @@ class CsvLayout(ResumableLayout):
             if len(cells) != len(self.columns) or (number == 0 and cells != self.columns):
                 raise ValueError(row)
             if number > 0:
-                yield read_cell(cells[0]), not cells[-1]
+                yield read_cell(cells[0]), None if cells[-1] else read_cell(cells[1])
 
 
 LAYOUTS: dict[str, type[Layout]] = {"text": TextLayout, "json": JsonLayout, "jsonl": JsonLinesLayout, "csv": CsvLayout}

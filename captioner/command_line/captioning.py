@@ -1,7 +1,6 @@
 """The command `caption`: photos and folders of photos to text, CSV or JSON, row by row, and to files beside them."""
 
 import argparse
-import collections
 import contextlib
 import itertools
 import os
@@ -46,16 +45,16 @@ class _Run:
         listed = photo_files.list_photos(read_paths(options.paths))
         self.passed_over, self.unreachable = listed.summary(), _as_results(listed.unreadable)
         self.layout = output.choose_layout(options.format, options.alternatives, for_screen=options.output is None)
-        finished: collections.Counter[str] = collections.Counter()
+        finished: Mapping[str, Sequence[str]] = {}
         if options.resume and isinstance(self.layout, output.ResumableLayout):
             finished = resuming.resume_file(options.output, self.layout)
-        self.missing = resuming.leave_out(listed.photos, finished)
-        self.num_done = len(listed.photos) - len(self.missing)
+        self.missing, self.finished = resuming.leave_out(listed.photos, finished)
+        self.num_done = len(self.finished)
         self.failed: list[Row] = []
         self.said: set[str] = set()
         self.sidecars = sidecars.SidecarWriter(replace=options.replace) if options.sidecar else None
         if self.sidecars:
-            sidecars.check_folders(self.missing)
+            sidecars.check_folders(listed.photos)
         self.num_asked = len(listed.photos) + len(self.unreachable)
 
     def say(self, text: str) -> None:
@@ -69,6 +68,10 @@ class _Run:
         if self.options.resume:
             self.say(f"{self.num_done:,} of {self.num_asked:,} photos are in {self.options.output} already.")
         try:
+            if self.sidecars:
+                # Those of photos that were finished before, perhaps without any.
+                for path, sentence in self.finished:
+                    self.sidecars.write(path, sentence)
             # A captioner takes seconds to load: not for photos of which none can be read.
             problems = _find_problems(self.missing)
             if len(problems) < len(self.missing):

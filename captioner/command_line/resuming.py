@@ -4,10 +4,9 @@ Every row in a file is whole, but for the last one where a process was killed or
 """
 
 import codecs
-import collections
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from captioner import files
@@ -17,7 +16,7 @@ from captioner.output import ResumableLayout
 _LONGEST_ROW = 1 << 16
 
 
-def resume_file(path: Path, layout: ResumableLayout) -> collections.Counter[str]:
+def resume_file(path: Path, layout: ResumableLayout) -> dict[str, list[str]]:
     """Leaves in a file the rows of photos that have captions, and drops failures and a torn last row.
 
     Args:
@@ -25,7 +24,7 @@ def resume_file(path: Path, layout: ResumableLayout) -> collections.Counter[str]
         layout: How its rows are written, one of `RESUMABLE`.
 
     Returns:
-        How often each photo is in the file, for `leave_out`.
+        Photo -> the captions of its rows, for `leave_out`.
 
     Raises:
         ValueError: If the file has another layout. It is then left as it is.
@@ -42,23 +41,38 @@ def resume_file(path: Path, layout: ResumableLayout) -> collections.Counter[str]
     except (ValueError, csv.Error) as error:
         raise _refusal(path, layout, str(error)) from None
     header, rows = rows[: len(rows) - len(found)], rows[len(rows) - len(found) :]
-    kept = b"".join(header + [row for row, (_, has_captions) in zip(rows, found, strict=True) if has_captions])
+    kept = b"".join(header + [row for row, (_, caption) in zip(rows, found, strict=True) if caption is not None])
     if path.is_file() and path.stat().st_size != len(kept):
         with files.replace_file(path.resolve()) as new:
             new.write_bytes(kept)
-    return collections.Counter(as_written(name) for name, has_captions in found if has_captions)
+    finished: dict[str, list[str]] = {}
+    for name, caption in found:
+        if caption is not None:
+            finished.setdefault(as_written(name), []).append(caption)
+    return finished
 
 
-def leave_out(paths: Sequence[Path], finished: collections.Counter[str]) -> list[Path]:
-    """Returns the paths that are not in a file yet; one that is there once and given twice is left out once."""
-    left, missing = collections.Counter(finished), []
+def leave_out(
+    paths: Sequence[Path], finished: Mapping[str, Sequence[str]]
+) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """Tells the paths that are not in a file yet from those that are; one that is there once counts once.
+
+    Args:
+        paths: All that is wanted.
+        finished: From `resume_file`.
+
+    Returns:
+        The paths that are missing, and the others with the captions that they have in the file.
+    """
+    left = {name: iter(captions) for name, captions in finished.items()}
+    missing, done = [], []
     for path in paths:
-        name = as_written(str(path))
-        if left[name]:
-            left[name] -= 1
-        else:
+        caption = next(left.get(as_written(str(path)), iter(())), None)
+        if caption is None:
             missing.append(path)
-    return missing
+        else:
+            done.append((path, caption))
+    return missing, done
 
 
 def _split_rows(path: Path, layout: ResumableLayout) -> tuple[list[bytes], bytes]:

@@ -1,7 +1,6 @@
 """Going on with a file of captions: one cut at any byte, one with failures, and those that are of another layout."""
 
 import os
-from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -43,7 +42,10 @@ def as_written(name):
 
 def resume(path, layout, rows):
     """Goes on with a file as the command does."""
-    left = resuming.leave_out([Path(row.name) for row in rows], resuming.resume_file(path, layout))
+    paths = [Path(row.name) for row in rows]
+    left, done = resuming.leave_out(paths, resuming.resume_file(path, layout))
+    assert [path for path, _ in done] == paths[: len(done)]
+    assert [caption for _, caption in done] == [row.sentences[0] for row in rows[: len(done)]]
     # Of a name that is there twice, the last one is left.
     rows = rows[len(rows) - len(left) :]
     assert [str(path) for path in left] == [row.name for row in rows]
@@ -65,7 +67,8 @@ def test_failures_are_taken_out_and_tried_again(tmp_path, form):
     path, layout = tmp_path / "out", output.choose_layout(form)
     broken = [Row(name, problem=f'"{name}" is =empty,\nor so') for name in ("x.jpg", "b.jpg", "-y.jpg")]
     write(path, layout, [broken[0], *ROWS[:2], broken[1], *ROWS[2:], broken[2]])
-    assert resuming.resume_file(path, layout) == Counter({**dict.fromkeys(map(as_written, NAMES), 1), "b.jpg": 2})
+    captions = {as_written(name): [f"A dog {number}."] for number, name in enumerate(NAMES)}
+    assert resuming.resume_file(path, layout) == captions | {"b.jpg": ["A dog 0.", "A dog 6."]}
     assert path.read_bytes() == write(tmp_path / "other", layout, ROWS)
 
 
@@ -92,7 +95,7 @@ def test_a_file_that_is_missing_is_begun(tmp_path):
 )
 def test_csv_that_a_spreadsheet_saved_again_is_gone_on_with(tmp_path, text):
     (tmp_path / "out.csv").write_text(text, newline="", encoding="utf-8")
-    assert resuming.resume_file(tmp_path / "out.csv", output.choose_layout("csv")) == {"b.jpg": 1}
+    assert resuming.resume_file(tmp_path / "out.csv", output.choose_layout("csv")) == {"b.jpg": ["A dog."]}
     assert (tmp_path / "out.csv").read_text(encoding="utf-8").rstrip() == text.replace("\r\n", "\n").rstrip()
 
 

@@ -114,3 +114,20 @@ def test_a_run_goes_on_with_its_sidecars_as_with_its_rows(loaded, album, tmp_pat
     (tmp_path / "o.csv").write_bytes(rows[:-40])
     assert run(*arguments, "--resume") == 0
     assert (tmp_path / "o.csv").read_bytes() == rows and read_tree(album) == whole
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_photos_that_were_finished_without_sidecars_get_them_when_the_run_goes_on(loaded, album, tmp_path, form):
+    arguments = ("caption", album, "--captioner", "x", "--output", tmp_path / f"o.{form}")
+    assert run(*arguments, "--sidecar") == 0
+    whole, rows = read_tree(album), (tmp_path / f"o.{form}").read_bytes()
+    for sidecar in (*album.rglob("*.txt"), *album.rglob("*.xmp")):
+        sidecar.unlink()
+    assert run(*arguments, "--resume", "--sidecar") == 0
+    assert read_tree(album) == whole and (tmp_path / f"o.{form}").read_bytes() == rows
+    # The row is what counts, whoever wrote it, and what is there already stays.
+    (tmp_path / f"o.{form}").write_bytes(rows.replace(b"b.jpg", b"c.jpg"))
+    (album / "a.JPG.txt").write_text("Mine.")
+    (album / "b.jpg.txt").unlink()
+    assert run(*arguments, "--resume", "--sidecar") == 1
+    assert read_tree(album) == whole | {"a.JPG.txt": b"Mine."}
