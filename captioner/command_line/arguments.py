@@ -140,7 +140,12 @@ def build_parser(runs: Mapping[str, Callable], name: str) -> argparse.ArgumentPa
 
     distill = add_command("distill")
     options.add_data_option(distill)
-    distill.add_argument("--teacher", default="mobilenet_v2", help="encoder to learn from (default: mobilenet_v2)")
+    distill.add_argument(
+        "--teacher",
+        choices=config.TEACHERS,
+        default="mobilenet_v2",
+        help="encoder to learn from (default: mobilenet_v2)",
+    )
     distill.add_argument(
         "--without-teacher",
         action="store_true",

@@ -91,6 +91,7 @@ def run_train(options: argparse.Namespace) -> int:
     """Trains a captioner from photos to `artifacts/<name>`, as the notebook does."""
     from captioner import config
     from captioner.artifacts import catalogue
+    from captioner.data import datasets, sources
 
     settings = config.RecipeConfig(
         data=str(options.data or "auto"),
@@ -106,6 +107,8 @@ def run_train(options: argparse.Namespace) -> int:
         self_critical={"rounds": options.rounds},
         decoding=config.DecodingConfig(num_beams=options.beams),
     )
+    if settings.data not in sources.NAMES:
+        datasets.find_dataset(settings.data)
     catalogue.check_writable()
     named = config.ARTIFACTS_DIR / options.name if options.name else None
     if named:
@@ -134,19 +137,22 @@ def run_train(options: argparse.Namespace) -> int:
 
 def run_distill(options: argparse.Namespace) -> int:
     """Trains the encoder `compact` to see what a larger encoder sees, or goes on with that."""
+    from captioner import config, files
+    from captioner.data import datasets
+
+    dataset = datasets.read_dataset(steps.locate_data(options.data), ("train", "validation"))
+    steps.say_notes(dataset)
     steps.say(_LOADING)
     startup.keep_freed_memory()
     # JAX will do as well, and is faster on a GPU.
     startup.import_keras(any_backend=True)
-    from captioner import config, files
-
     taught_by = "without-teacher" if options.without_teacher else options.teacher
     folder = config.DATA_DIR / "distillation" / (options.name or f"compact-{taught_by}")
     with files.hold(folder, "distilling"):
-        return _distill(options, folder)
+        return _distill(options, dataset, folder)
 
 
-def _distill(options: argparse.Namespace, folder: Path) -> int:
+def _distill(options: argparse.Namespace, dataset, folder: Path) -> int:
     from captioner import config
     from captioner.data import datasets
     from captioner.data.drawings import dataset as drawings
@@ -154,10 +160,9 @@ def _distill(options: argparse.Namespace, folder: Path) -> int:
     from captioner.distillation.lessons import read_lessons
     from captioner.distillation.teacher import Teacher
 
-    listed = [datasets.read_dataset(options.data, ("train", "validation"))]
-    steps.say_notes(listed[0])
+    listed = [dataset]
     teacher = Teacher(options.teacher)
-    if options.drawings and not drawings.is_drawn(listed[0].folder):
+    if options.drawings and not drawings.is_drawn(dataset.folder):
         # Of a seed that no notebook draws by itself, so that its pictures stay unseen.
         drawn = drawings.draw_dataset(folder / "drawings", num_photos=options.drawings, seed=1)
         listed.append(datasets.read_dataset(drawn, ("train", "validation")))

@@ -171,8 +171,7 @@ def add_search_options(command: argparse.ArgumentParser) -> None:
 
 def add_encoder_options(command: argparse.ArgumentParser) -> None:
     """Adds which encoder is used."""
-    encoders = "vgg16, efficientnet_lite2, mobilenet_v2, compact or auto (default)"
-    command.add_argument("--encoder", default="auto", help=encoders)
+    command.add_argument("--encoder", choices=(*config.ENCODERS, "auto"), default="auto", help="default: auto")
     command.add_argument(
         "--encoder-weights",
         type=Path,
@@ -189,6 +188,8 @@ def add_encoder_options(command: argparse.ArgumentParser) -> None:
     def check(options: argparse.Namespace) -> None:
         if options.encoder_weights and options.encoder == "auto":
             command.error("--encoder-weights needs --encoder, the network that they are of")
+        if options.encoder_weights and not options.encoder_weights.exists():
+            command.error(f"--encoder-weights: there is no file or folder {options.encoder_weights}")
 
     command.set_defaults(check=check)
 

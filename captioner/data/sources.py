@@ -8,6 +8,8 @@ from captioner import config
 from captioner.data import datasets, flickr8k
 from captioner.data.drawings import dataset as drawings
 
+# What may be asked for instead of a folder.
+NAMES = ("auto", "flickr8k", "drawn")
 _DRAWN_WARNING = "Its scores say nothing of photos."
 
 
@@ -27,7 +29,7 @@ def obtain_dataset(
         ValueError: If its files are mangled.
     """
     # Whoever names a folder, here or in the environment, wants that one or an error, never a download in its place.
-    named = choice if choice not in ("auto", "flickr8k", "drawn") else os.environ.get(datasets.DATA_VARIABLE)
+    named = choice if choice not in NAMES else os.environ.get(datasets.DATA_VARIABLE)
     if choice == "drawn":
         folder, why = drawings.draw_dataset(), f"Data: the drawn data set, as asked for. {_DRAWN_WARNING}"
     elif named:

@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from captioner import config, files, startup
 from captioner.artifacts import catalogue
 from captioner.command_line import commands as command_line
 from captioner.data import datasets, decoders
+from captioner.encoders import specs
 
 
 @pytest.mark.usefixtures("nothing_is_loaded")
@@ -189,6 +191,33 @@ def test_weights_need_the_name_of_their_network(capsys, command):
     with pytest.raises(SystemExit, match="2"):
         run(command, "--encoder-weights", "x.h5")
     assert "--encoder-weights needs --encoder, the network that they are of" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        run(command, "--encoder", "vgg16", "--encoder-weights", "nowhere.h5")
+    assert "--encoder-weights: there is no file or folder nowhere.h5" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("train", "--encoder", "owl"), ("extract", "--encoder", "owl"), ("distill", "--teacher", "compact")],
+)
+def test_an_encoder_that_cannot_be_used_is_refused_before_anything_is_loaded(arguments):
+    code = (
+        "import sys, captioner.command_line.commands as m\n"
+        "try: m.main(sys.argv[1:])\n"
+        "except SystemExit as e: print(e, sorted({'tensorflow', 'keras', 'numpy'} & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=config.PROJECT_DIR, capture_output=True, text=True, check=False, timeout=20,
+    )  # fmt: skip
+    assert result.stdout == "2 []\n"
+    assert re.search(r"invalid choice: '(owl|compact)' \(choose from '?vgg16'?, ", result.stderr), result.stderr
+
+
+def test_the_encoders_that_can_be_named_are_those_that_there_are():
+    assert sorted(config.ENCODERS) == sorted(specs.ENCODERS)
+    are_teachers = {name: len(spec.build().output.shape) == 2 for name, spec in specs.ENCODERS.items()}
+    assert sorted(config.TEACHERS) == sorted(name for name in are_teachers if are_teachers[name])
 
 
 def test_download_says_where_the_data_set_is_and_why_it_failed(tmp_path, capsys, monkeypatch):
@@ -257,8 +286,8 @@ def test_what_is_loading_is_said_before_seconds_of_silence(loaded, data, capsys,
 
 @pytest.mark.usefixtures("nothing_is_loaded")
 def test_a_data_set_that_is_not_there_is_told_before_anything_is_loaded(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(startup, "import_keras", lambda: pytest.fail("TensorFlow was loaded before the check."))
-    for command in (["extract"], ["evaluate", "--captioner", "x", "--split", "test"]):
+    monkeypatch.setattr(startup, "import_keras", lambda **_: pytest.fail("TensorFlow was loaded before the check."))
+    for command in (["extract"], ["evaluate", "--captioner", "x", "--split", "test"], ["train"], ["distill"]):
         assert run(*command, "--data", tmp_path) == 1
         check_sentence(capsys, "error: No data set in ")
 
