@@ -5,7 +5,7 @@
 
 `NAME` is one of `extraction`, `training`, `decoding`, `photo`, `visitors`, `start`, `memory`, or `all`. Each prints a
 table and writes `artifacts/results/speed_NAME.json`; `readme` writes `benchmarks/README.md` from these files. `--small`
-is for a try: it measures little and writes nothing, unless `--out` says where.
+is for a try: it measures little and writes nothing, unless `--out` says where. With `--out` the text stays as it is.
 """
 
 import argparse
@@ -34,7 +34,8 @@ def main() -> None:
             continue
         startup.import_keras()
         measuring.publish(importlib.import_module(f"benchmarks.speed.{name}").measure(small=options.small), out)
-    if not options.small:
+    # Results that went elsewhere are not in it.
+    if "readme" in options.names or out == measuring.RESULTS_DIR:
         readme.write_readme(measuring.RESULTS_DIR)
 
 

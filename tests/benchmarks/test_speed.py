@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.speed import __main__ as command
 from benchmarks.speed import counting, decoding, extraction, measuring, photo, popular_recipe, readme, start, training
 from captioner import config
 from captioner.data import datasets
@@ -71,6 +72,21 @@ def test_a_try_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     measuring.publish(REPORT, None)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_written"), [(["photo", "--out", "."], False), (["photo"], True), (["readme"], True)]
+)
+def test_results_that_go_elsewhere_leave_the_readme_as_it_is(tmp_path, monkeypatch, arguments, is_written):
+    monkeypatch.setattr(measuring, "RESULTS_DIR", tmp_path)
+    monkeypatch.setattr(photo, "measure", lambda *, small: REPORT)
+    monkeypatch.setattr(sys, "argv", ["speed", *arguments])
+    written = []
+    monkeypatch.setattr(readme, "write_readme", written.append)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    command.main()
+    assert written == [tmp_path] * is_written
 
 
 def test_the_readme_has_every_table_with_its_command_and_machine():
