@@ -23,11 +23,17 @@ def docker(*arguments: str, timeout: int = 120) -> str:
     return result.stdout.strip()
 
 
-def has_docker() -> bool:
-    return (
-        bool(shutil.which("docker"))
-        and not subprocess.run(["docker", "info"], capture_output=True, check=False, timeout=60).returncode
-    )
+@pytest.fixture
+def daemon() -> None:
+    """Skips a test where no Docker daemon answers soon."""
+    if not shutil.which("docker"):
+        pytest.skip("Docker is not installed.")
+    try:
+        found = subprocess.run(["docker", "info"], capture_output=True, check=False, timeout=10)
+    except subprocess.TimeoutExpired:
+        pytest.skip("The Docker daemon does not answer.")
+    if found.returncode:
+        pytest.skip("No Docker daemon runs.")
 
 
 def test_a_linter_finds_nothing_in_the_container_file():
@@ -46,7 +52,7 @@ def test_the_container_has_no_rights_a_health_check_and_what_the_wheel_has():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not has_docker(), reason="no Docker daemon answers here")
+@pytest.mark.usefixtures("daemon")
 def test_the_container_is_built_starts_without_rights_and_says_that_it_is_healthy():
     docker("build", "--tag", IMAGE, ".", timeout=1800)
     container = docker("run", "--detach", "--rm", "--publish", "127.0.0.1::8501", IMAGE)
