@@ -4,7 +4,6 @@ import io
 import re
 import zipfile
 from collections.abc import Sequence
-from pathlib import PurePath
 
 from captioner import output
 from captioner.page.uploads import CaptionedPhoto
@@ -34,14 +33,12 @@ def list_captions(done: Sequence[CaptionedPhoto]) -> str:
 
 
 def _write_zip(done: Sequence[CaptionedPhoto]) -> bytes:
-    """Returns a ZIP with a text file for each photo, `dog.txt` for `dog.jpg`, and one of those without a caption."""
-    texts: dict[str, str] = {}
+    """Returns a ZIP with a text file for each photo, named as a sidecar, and one on the photos without a caption."""
+    problems = [f"{photo.name}: {photo.problem}" for photo in done if photo.problem]
+    texts = {_PROBLEMS_FILE: "\n".join(problems)} if problems else {}
     for photo in done:
         if photo.captions:
             texts[_name_text(photo.name, texts)] = photo.sentence
-    problems = [f"{photo.name}: {photo.problem}" for photo in done if photo.problem]
-    if problems:
-        texts[_name_text(_PROBLEMS_FILE, texts)] = "\n".join(problems)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in texts.items():
@@ -50,8 +47,8 @@ def _write_zip(done: Sequence[CaptionedPhoto]) -> bytes:
 
 
 def _name_text(name: str, taken: dict[str, str]) -> str:
-    """Returns the name of a photo's text file: its own, else with its ending, else with a number."""
+    """Returns `dog.jpg.txt` for `dog.jpg`, as the command names sidecars; with a number where that is taken."""
     safe = _NOT_IN_NAMES.sub("_", name).lstrip(".") or "photo"
-    choices = [f"{PurePath(safe).stem}.txt", f"{safe}.txt", *(f"{safe} {number}.txt" for number in range(2, 1000))]
     used = {other.lower() for other in taken}
-    return next(choice for choice in choices if choice.lower() not in used)
+    names = (f"{safe}{number}.txt" for number in ("", *(f" {number}" for number in range(2, 1000))))
+    return next(choice for choice in names if choice.lower() not in used)

@@ -101,7 +101,7 @@ def test_all_captions_are_copied_zipped_and_cleared_at_once(open_page, server):
     with zipfile.ZipFile(io.BytesIO(download.value.path().read_bytes())) as archive:
         texts = {name: archive.read(name).decode().strip() for name in archive.namelist()}
     assert texts.pop("not captioned.txt").startswith("broken.png: broken.png is damaged or cut short")
-    assert texts == {name.replace(".png", ".txt"): text for name, text in expected.items()}
+    assert texts == {f"{name}.txt": text for name, text in expected.items()}
     page.get_by_role("button", name="Clear all").click()
     expect(page.get_by_text("Nothing to look at yet")).to_be_visible()
     expect(page.get_by_role("button", name="Remove")).to_have_count(0)

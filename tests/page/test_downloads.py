@@ -9,6 +9,7 @@ import zipfile
 import pytest
 
 from captioner import output
+from captioner.command_line import sidecars
 from captioner.page import downloads
 from captioner.page.uploads import CaptionedPhoto
 
@@ -56,18 +57,23 @@ def read_zip(done) -> dict[str, str]:
 
 def test_a_zip_has_a_text_for_each_photo_and_one_for_those_without_a_caption():
     assert read_zip(DONE) == {
-        "é, _1_.txt": "A dog.\n",
-        "chosen.txt": "A boy.\n",
-        "edited.txt": "My son.\n",
+        "é, _1_.jpg.txt": "A dog.\n",
+        "chosen.jpg.txt": "A boy.\n",
+        "edited.jpg.txt": "My son.\n",
         "not captioned.txt": "bad.jpg: bad.jpg is empty.\n",
     }
     assert "not captioned.txt" not in read_zip(DONE[:1])
 
 
 def test_photos_of_one_name_get_texts_of_their_own_and_none_leaves_the_folder():
-    names = ["a.jpg", "A.png", "a.jpg", "a.jpg", "../../b.jpg", ".jpg", "not captioned.jpg", ""]
+    names = ["a.jpg", "A.JPG", "a.png", "a.jpg", "../../b.jpg", ".jpg", "not captioned", ""]
     texts = read_zip([CaptionedPhoto(name, [caption(name or "none")]) for name in names] + [DONE[1]])
     assert list(texts) == [
-        *("a.txt", "A.png.txt", "a.jpg.txt", "a.jpg 2.txt", "_.._b.txt", "jpg.txt", "not captioned.txt"),
-        *("photo.txt", "not captioned.txt.txt"),
+        *("not captioned.txt", "a.jpg.txt", "A.JPG 2.txt", "a.png.txt", "a.jpg 3.txt", "_.._b.jpg.txt", "jpg.txt"),
+        *("not captioned 2.txt", "photo.txt"),
     ]
+
+
+def test_texts_are_named_as_the_command_names_sidecars(tmp_path):
+    sidecars.SidecarWriter().write(tmp_path / "chosen.jpg", DONE[2].sentence)
+    assert read_zip(DONE[2:3]) == {"chosen.jpg.txt": (tmp_path / "chosen.jpg.txt").read_text(encoding="utf-8")}
