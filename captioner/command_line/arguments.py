@@ -41,7 +41,7 @@ def build_parser(runs: Mapping[str, Callable], name: str) -> argparse.ArgumentPa
     parser = _Parser(
         prog=name,
         description="Caption photos; train and score captioners.",
-        epilog="python -m captioner COMMAND --help tells more of a command.",
+        epilog="%(prog)s COMMAND --help tells more of a command.",
     )
     parser.add_argument("--version", action="version", version=f"captioner {__version__}")
     parser.set_defaults(run=None)

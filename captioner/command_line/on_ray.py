@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from captioner import files, startup
+from captioner import config, files, startup
 from captioner.command_line import captioning, jobs, parts, steps
 
 # A whole number of batches; what was in hand of a worker that dies, two parts at most, is done again.
@@ -208,7 +208,8 @@ class _Worker:
 def _check_ray(address: str) -> None:
     """Checks at once what would come out late or never: that Ray is installed, and that a cluster answers."""
     if not importlib.util.find_spec("ray"):
-        raise ValueError("--ray needs Ray, which is not installed: pip install -r requirements-ray.txt.")
+        what = "'image-caption-generator[ray]'" if config.IS_INSTALLED else "-r requirements-ray.txt"
+        raise ValueError(f"--ray needs Ray, which is not installed: pip install {what}.")
     if address == "local":
         return
     host, _, port = address.rpartition(":")

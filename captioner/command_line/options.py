@@ -10,18 +10,18 @@ _RAY_FORMATS = ("parquet", "csv", "jsonl")
 _SPLIT_CHOICES = ("validation", "test")
 CAPTION_EXAMPLES = """\
 examples:
-  python -m captioner caption dog.jpg
+  %(prog)s dog.jpg
       shows a caption
-  python -m captioner caption holiday/ --alternatives 2
+  %(prog)s holiday/ --alternatives 2
       shows three captions of each photo in the folder and the folders in it
-  python -m captioner caption holiday/ --output captions.csv
+  %(prog)s holiday/ --output captions.csv
       writes a table row by row, so that all but the last few rows are there when
       you press Ctrl-C or the process is killed
-  python -m captioner caption holiday/ --output captions.csv --resume
+  %(prog)s holiday/ --output captions.csv --resume
       goes on after the rows in the file, and tries again what could not be read
-  python -m captioner caption holiday/ --sidecar
+  %(prog)s holiday/ --sidecar
       writes each caption beside its photo, for darktable, digiKam and the like
-  find . -name '*.jpg' -newer last -print0 | python -m captioner caption -
+  find . -name '*.jpg' -newer last -print0 | %(prog)s -
       captions the files that standard input names, one a line or divided by NUL
 
 formats, chosen by the ending of FILE (.txt, .csv, .jsonl, .json) or by --format:
@@ -40,8 +40,9 @@ sidecars (--sidecar): photo.jpg.txt holds the caption, photo.jpg.xmp holds it as
   description (dc:description) and as alt text (Iptc4xmpCore:AltTextAccessibility).
   darktable and digiKam read an XMP file of that name. Lightroom reads none beside a
   JPEG, PNG or TIFF file, only what is within it; exiftool puts it there:
-  exiftool -ext jpg -tagsFromFile %d%F.xmp -XMP:all DIR
-  The photos stay as they are, and so does a sidecar that is there already
+  exiftool -ext jpg -tagsFromFile %%d%%F.xmp -XMP:all DIR
+  and keeps each photo as it was as photo.jpg_original. This command changes no photo,
+  and no sidecar that is there already
 
 exit codes: 0 every photo has a caption, 1 some have none, or a sidecar was not
 written (they are listed at the end), or nothing could be done, 2 wrong usage,
@@ -146,7 +147,8 @@ def add_ray_options(command: argparse.ArgumentParser, *others: str) -> None:
         check_others(options)
         given = [name for name in (*others, "photos_per_file", "workers") if getattr(options, name)]
         if given and not options.ray:
-            command.error(f"{', '.join(given).replace('_', '-')}: only with --ray ADDRESS")
+            named = ("PATH" if name == "paths" else f"--{name.replace('_', '-')}" for name in given)
+            command.error(f"{', '.join(named)}: only with --ray ADDRESS")
         if options.ray and (not options.paths or options.output is None):
             command.error("--ray needs PATH and --output")
         if options.ray and getattr(options, "data", None):

@@ -256,11 +256,23 @@ def test_help_and_wrong_usage_are_quick_and_import_no_tensorflow(tmp_path):
     assert (result.stdout.splitlines()[-1], result.stderr) == ("[]", "")
 
 
+def test_help_calls_the_program_by_its_name(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/captioner"])
+    for arguments, line in (([], "captioner COMMAND --help"), (["caption"], "  captioner caption dog.jpg\n")):
+        with pytest.raises(SystemExit, match="0"):
+            command_line.main([*arguments, "--help"])
+        printed = capsys.readouterr().out
+        assert line in printed and "python -m" not in printed
+
+
 def test_help_tells_the_default_of_every_option_and_gives_examples(capsys):
     with pytest.raises(SystemExit) as caught:
         command_line.main(["caption", "--help"])
     assert caught.value.code == 0
     options, examples = capsys.readouterr().out.partition("  --captioner NAME")[2].split("examples:")
+    # Whoever calls it by another name is told of that one.
+    assert "python -m captioner caption holiday/ --output captions.csv --resume\n" in examples
+    assert "exiftool -ext jpg -tagsFromFile %d%F.xmp -XMP:all DIR\n" in examples
     for option in ("--captioner DIR" + options).split("\n  --"):
         assert "default:" in option, option
     assert "--resume" in examples and "jsonl" in examples and "exit codes:" in examples

@@ -141,11 +141,11 @@ def test_features_are_encoded_with_what_was_asked_for(tiny_encoder_known, album,
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("caption", "x", "--workers", 2), "workers: only with --ray ADDRESS"),
+        (("caption", "x", "--workers", 2), "--workers: only with --ray ADDRESS"),
         (("caption", "x", "--format", "parquet", "--output", "x"), "--format parquet needs --ray"),
         (("caption", "x", "--ray", "local"), "--ray needs PATH and --output"),
         (("caption", "x", "--ray", "local", "--output", "x", "--format", "json"), "--ray writes .*, and no sidecars"),
-        (("extract", "x", "--output", "x"), "paths, output: only with --ray ADDRESS"),
+        (("extract", "x", "--output", "x"), "PATH, --output: only with --ray ADDRESS"),
         (("extract", "--ray", "local", "--output", "x"), "--ray needs PATH and --output"),
         (("extract", "x", "--ray", "local", "--output", "x", "--data", "x"), "--ray takes photos by PATH, not --data"),
         (("extract", "x", "--ray", "local", "--output", "x", "--encoder-weights", "x"), "--encoder-weights needs"),
@@ -161,6 +161,9 @@ def test_without_ray_the_sentence_says_what_to_install(tiny_bundle, album, tmp_p
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert caption(tiny_bundle, album, tmp_path / "out") == 1
     check_sentence(capsys, "error: --ray needs Ray, which is not installed: pip install -r requirements-ray.txt.")
+    monkeypatch.setattr(config, "IS_INSTALLED", True)
+    assert caption(tiny_bundle, album, tmp_path / "out") == 1
+    check_sentence(capsys, r"error: --ray needs Ray, .*: pip install 'image-caption-generator\[ray\]'.")
 
 
 @pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:1", "127.0.0.1:x", "127.0.0.1:99999", "a web server"])
