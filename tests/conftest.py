@@ -62,12 +62,14 @@ class _Server(http.server.ThreadingHTTPServer):
         requests: Name and `Range` header of each request.
         cuts: Name -> how many more times to close the connection half way through what was asked for.
         refusals: Name -> the codes of errors to answer first.
+        shifts: Name -> how many bytes behind what was asked for to begin, once.
         knows_range: Whether `Range` is answered.
     """
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.files, self.requests, self.cuts, self.refusals, self.knows_range = {}, [], {}, {}, True
+        self.files, self.requests, self.cuts, self.refusals, self.shifts = {}, [], {}, {}, {}
+        self.knows_range = True
 
     @property
     def url(self):
@@ -86,6 +88,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         content = self.server.files[name]
         start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if wanted and self.server.knows_range else 0
+        start += self.server.shifts.pop(name, 0)
         if start and start >= len(content):
             self.send_response(416)
             self.send_header("Content-Range", f"bytes */{len(content)}")

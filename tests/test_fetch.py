@@ -79,6 +79,13 @@ def test_a_server_that_ignores_range_sends_all_of_it_again(get, server):
     assert [bool(wanted) for _, wanted in server.requests] == [False, True]
 
 
+def test_another_part_than_was_asked_for_is_not_put_behind_what_is_there(get, server, part):
+    part.write_bytes(CONTENT[:4000])
+    server.shifts = {"file.bin": 5}
+    assert get().read_bytes() == CONTENT
+    assert [wanted for _, wanted in server.requests] == ["bytes=4000-", None]
+
+
 def test_a_file_that_hashes_to_something_else_is_deleted_and_fetched_anew(get, server, part, tmp_path):
     part.write_bytes(b"of another file")
     with pytest.raises(fetch.DownloadError, match=rf"is not file.bin: its MD5 is \w+ and not {MD5}. Run this again"):

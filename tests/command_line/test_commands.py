@@ -235,6 +235,33 @@ def test_download_says_where_the_data_set_is_and_why_it_failed(tmp_path, capsys,
     check_sentence(capsys, "error: The mirror cannot be reached.")
 
 
+def test_ctrl_c_is_said_in_a_word_and_is_an_exit_code_of_its_own(capsys, monkeypatch):
+    from captioner.data import flickr8k
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(flickr8k, "download_flickr8k", interrupt)
+    assert run("download") == 130
+    check_sentence(capsys, "Stopped.$")
+
+
+def test_the_page_is_served_by_this_interpreter_and_its_exit_code_is_handed_on(monkeypatch):
+    started = []
+    monkeypatch.setattr(subprocess, "call", lambda command: started.append(command) or 3)
+    assert run("page") == 3
+    assert started == [[sys.executable, "-m", "streamlit", "run", str(config.PROJECT_DIR / "app.py")]]
+
+
+@pytest.mark.usefixtures("nothing_is_loaded")
+def test_without_standard_output_captions_need_a_file_and_errors_are_no_trace_back(album, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert run("caption", album) == 1
+    check_sentence(capsys, "error: There is no standard output to write to: name a file with --output.$")
+    monkeypatch.setattr(sys, "stderr", None)
+    assert run("caption", album) == 1
+
+
 def test_a_bug_keeps_its_trace_back(loaded, album, monkeypatch):
     monkeypatch.setattr(decoders, "shared_pool", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):

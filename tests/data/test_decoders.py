@@ -213,6 +213,21 @@ def test_a_reply_of_another_size_than_asked_for_ends_its_process_and_is_no_photo
         pool.load_photo(photo, 48)
 
 
+def test_after_ctrl_c_in_the_middle_of_an_answer_the_next_photo_gets_its_own_pixels(pool, drawn_dir, monkeypatch):
+    first, second = sorted((drawn_dir / "Images").iterdir())[:2]
+    receive = decoders._Process._receive
+
+    def interrupt(process, image_size):
+        monkeypatch.setattr(decoders._Process, "_receive", receive)
+        process._read(decoder_process.REPLY.size)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(decoders._Process, "_receive", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        pool.load_photo(first, 48)
+    np.testing.assert_array_equal(pool.load_photo(second, 48), photos.load_photo(second, 48))
+
+
 def test_a_closed_pool_leaves_no_process_and_opens_again(pool, photo):
     pool.load_photo(photo, 48)
     pool.close()

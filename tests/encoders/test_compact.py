@@ -101,6 +101,22 @@ def test_every_grid_needs_a_width_and_a_depth():
         CompactConfig(widths=(4,), depths=(1, 2))
 
 
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"widths": (0, 8), "depths": (1, 1)}, "must be whole numbers from 1 to 4096"),
+        ({"widths": (4, 8.0), "depths": (1, 1)}, "must be whole numbers from 1 to 4096"),
+        ({"widths": (4, 8), "depths": (1, 10**9)}, "must be whole numbers from 1 to 4096"),
+        ({"widths": (4,) * 9, "depths": (1,) * 9}, "must be whole numbers from 1 to 4096"),
+        ({"bottleneck": 0.0}, r"bottleneck must lie in \(0, 1\]. Received: bottleneck=0.0"),
+        ({"bottleneck": float("nan")}, r"bottleneck must lie in \(0, 1\]. Received: bottleneck=nan"),
+    ],
+)
+def test_sizes_that_no_network_has_are_refused_before_one_is_built(sizes, message):
+    with pytest.raises(ValueError, match=message):
+        CompactConfig(**sizes)
+
+
 @pytest.mark.parametrize("content", ["[1]", '{"architecture": {"sides": 3}}', '{"architecture"'])
 def test_a_damaged_description_is_one_sentence(tmp_path, content):
     (tmp_path / "encoder.json").write_text(content)

@@ -52,6 +52,16 @@ def test_every_answer_has_headers_that_keep_others_out(app, method, path, length
     assert "default-src 'self'" in policy and "frame-ancestors 'none'" in policy and "http" not in policy
 
 
+def test_the_server_itself_starts_and_stops_behind_the_guard():
+    served = []
+
+    async def serve(scope, receive, send):
+        served.append((scope, receive, send))
+
+    asyncio.run(guard.Guard(serve, dict)({"type": "lifespan"}, "receive", "send"))
+    assert served == [({"type": "lifespan"}, "receive", "send")]
+
+
 def test_a_visitor_has_a_quota_of_bytes_and_of_photos(app, kept):
     kept["ann"] = [60]
     assert ask(app, "PUT", UPLOAD.format("ann"), 40)[0] == 200
