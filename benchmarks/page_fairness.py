@@ -26,9 +26,11 @@ _ROUNDS = 3
 def time_photo(visitor: page_visitor.Visitor, content: bytes) -> float:
     """Gives a photo and returns the milliseconds to its caption."""
     name, start = f"{time.monotonic_ns()}.jpg", time.perf_counter()
-    visitor.show({name: content})
+    statuses = visitor.show({name: content})
     visitor.wait(lambda: name in visitor.captions)
     milliseconds = 1000 * (time.perf_counter() - start)
+    if name not in visitor.captions:
+        raise RuntimeError(f"A photo has no caption: upload {statuses}, {visitor.problems or 'nothing said'}.")
     visitor.wait()
     return milliseconds
 

@@ -45,7 +45,7 @@ class Visitor:
             ping_interval=None,
         )
         self._page: dict[tuple[int, ...], object] = {}
-        self._session, self._uploader, self._fresh = "", "", set()
+        self._session, self._uploader, self._fresh, self._uploaded = "", "", set(), []
         self.rerun()
         self.wait()
 
@@ -82,7 +82,11 @@ class Visitor:
         self._socket.send(BackMsg(clear_cache=True).SerializeToString())
 
     def show(self, photos: Mapping[str, bytes]) -> list[int]:
-        """Uploads photos in the place of those before and asks for the page; returns the status of each upload."""
+        """Uploads photos in the place of those before, which it takes away, and asks for the page.
+
+        Returns:
+            The status of each upload.
+        """
         request = BackMsg()
         request.file_urls_request.request_id = "1"
         request.file_urls_request.file_names.extend(photos)
@@ -91,7 +95,10 @@ class Visitor:
         while not (message := self._receive()).HasField("file_urls_response"):
             pass
         connection, statuses, files = http.client.HTTPConnection(self._host, timeout=_SECONDS), [], []
-        for (name, content), place in zip(photos.items(), message.file_urls_response.file_urls, strict=True):
+        for place in self._uploaded:
+            self._ask(connection, "DELETE", place.delete_url, b"", {})
+        self._uploaded = list(message.file_urls_response.file_urls)
+        for (name, content), place in zip(photos.items(), self._uploaded, strict=True):
             statuses.append(self._upload(connection, place.upload_url, name, content))
             if statuses[-1] < 300:
                 info = {"name": name, "size": len(content), "file_id": place.file_id}
@@ -118,7 +125,12 @@ class Visitor:
         head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
         body = f"{head}Content-Type: image/jpeg\r\n\r\n".encode() + content + f"\r\n--{boundary}--\r\n".encode()
         kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-        connection.request("PUT", path, body, self._headers | kind)
+        return self._ask(connection, "PUT", path, body, kind)
+
+    def _ask(
+        self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes, headers: Mapping[str, str]
+    ) -> int:
+        connection.request(method, path, body, self._headers | headers)
         answer = connection.getresponse()
         answer.read()
         return answer.status
