@@ -144,8 +144,13 @@ def wake_captioner(folder: Path) -> "Captioner":
         # Its import holds up every other thread for seconds: what the server has to send goes out first.
         time.sleep(_HEAD_START_SECONDS)
     startup.import_keras(quietly=False)
+    import keras
+
     from captioner.artifacts import saving
 
+    # Streamlit calls it after every run, of any visitor: what TensorFlow has prepared would be gone, and the next photo
+    # would wait half a second for it.
+    keras.backend.clear_session = lambda: None
     captioner = saving.load_captioner(folder)
     side = captioner.encoder.image_size
     for batch in (1, 2):  # The second shape makes the compiled functions take any batch.

@@ -44,6 +44,17 @@ def test_a_woken_captioner_is_the_saved_one(tiny_bundle, tiny_captioner, drawn_p
     assert [c[0].text for c in found] == [c[0].text for c in tiny_captioner.caption_photos(drawn_photos[:2])]
 
 
+def test_the_end_of_a_run_takes_nothing_of_keras_from_other_visitors(tiny_bundle, monkeypatch):
+    import keras
+    from streamlit.runtime.scriptrunner import script_runner
+
+    monkeypatch.setattr(keras.backend, "clear_session", keras.backend.clear_session)
+    uploads.wake_captioner(tiny_bundle)
+    number = keras.backend.get_uid("visit")
+    script_runner._clean_problem_modules()
+    assert keras.backend.get_uid("visit") == number + 1
+
+
 def test_a_captioner_that_is_not_there_is_explained(tmp_path):
     with pytest.raises(FileNotFoundError, match="No captioner at .*nowhere. Run model.ipynb"):
         uploads.wake_captioner(tmp_path / "nowhere")
