@@ -94,7 +94,10 @@ def caption_all(options: argparse.Namespace, folder: Path, output: Path, *more: 
     """
     arguments = ["--captioner", str(options.captioner), "--format", "jsonl", "--output", str(output), "--quiet", *more]
     started = time.monotonic()
-    process = subprocess.Popen([sys.executable, "-m", "captioner", "caption", str(folder), *arguments])
+    # The command takes the cores that it finds; a worker of Ray those that it is given.
+    environment = {name: value for name, value in os.environ.items() if name != "TF_NUM_INTRAOP_THREADS"}
+    command = [sys.executable, "-m", "captioner", "caption", str(folder), *arguments]
+    process = subprocess.Popen(command, env=environment)
     # Seconds, photos, and how long the cores of the machine have been idle together.
     seen, half = [(0.0, 0, 0.0)], options.photos // 2
     while process.poll() is None or count_rows(output) > seen[-1][1]:
@@ -109,7 +112,7 @@ def caption_all(options: argparse.Namespace, folder: Path, output: Path, *more: 
         raise RuntimeError(f"caption ended with {process.returncode}.")
     if len(seen) < 3:
         raise RuntimeError("Too few photos for a rate: raise --photos, or lower --photos-per-file.")
-    seconds, photos, idle = np.subtract(seen[-1], seen[1])
+    seconds, photos, idle = np.subtract(seen[-1], seen[1]).tolist()
     return {
         "first_after_s": round(seen[1][0], 1),
         "photos_per_s": round(photos / seconds, 2),
