@@ -20,7 +20,7 @@ from captioner import config
 from captioner.artifacts import catalogue, manifest, saving
 from captioner.data.captions import CLEANING_VERSION
 from captioner.inference import Caption
-from captioner.page import guard, uploads
+from captioner.page import downloads, guard, uploads
 
 APP = Path(__file__).resolve().parent.parent / "app.py"
 # How likely each further caption of the fake is, next to the first: e times less with each.
@@ -109,6 +109,11 @@ def cards(page: AppTest) -> dict[str, str]:
     """Photo name -> caption of the cards on the page."""
     bodies = [element.value for element in page.html if 'class="photo-caption"' in element.value]
     return dict(re.search(r'photo-name">(.*?)<.*?photo-caption".*?>(.*?)<', body).groups() for body in bodies)
+
+
+def components(page: AppTest) -> list[dict]:
+    """What the parts of the page that run in the browser are given."""
+    return [json.loads(component.proto.json or "{}") for component in page.get("bidi_component")]
 
 
 def problems(page: AppTest) -> list[str]:
@@ -258,27 +263,56 @@ def test_another_wording_takes_the_place_of_the_caption_everywhere(captioner):
     assert labels == [f"Guess {rank} red. :gray[(longer, {ratio})]" for rank, ratio in RATIOS]
     press(page, labels[1])
     assert cards(page) == {"red.png": "Guess 2 red."}
-    assert "Your choice" in read_page(page)
-    assert json.loads(page.get("bidi_component")[0].proto.json)["caption"] == "Guess 2 red."
+    assert "Your wording. The captioner’s: “Something red.”" in read_page(page)
+    assert [data["caption"] for data in components(page) if "caption" in data] == ["Guess 2 red."]
     (photo,) = page.session_state["results"].values()
     assert photo.row.captions[0].text == "guess 2 red" and photo.row.captions[1].text == "something red"
 
 
-def test_what_the_visitor_wrote_outlives_another_search_until_it_is_taken_back(captioner):
-    page = upload(open_page(), ("red.png", make_photo("red")), ("blue.png", make_photo("blue")))
-    results = page.session_state["results"]
-    red, blue = results
-    results[red] = dataclasses.replace(results[red], edited="My balloon.")
-    results[blue] = dataclasses.replace(results[blue], edited="My kite.")
-    page.segmented_control(key="wording").set_value("Longer").run()
-    assert len(captioner.calls) == 2
-    assert cards(page) == {"red.png": "My balloon.", "blue.png": "My kite."}
+def test_what_the_visitor_wrote_or_chose_outlives_another_search_until_it_is_taken_back(captioner):
+    page = upload(open_page(), *((f"{colour}.png", make_photo(colour)) for colour in COLOURS))
+    for colour, change in (
+        ("red", {"edited": "My balloon."}),
+        ("blue", {"edited": "My kite."}),
+        ("green", {"chosen": 2}),
+    ):
+        change_photo(page, colour, **change)
+    mine = {"red.png": "My balloon.", "green.png": "Guess 2 green.", "blue.png": "My kite."}
+    # In the second search the captions stand in another order, and in the third there are fewer of them.
+    for beams in (8, 1, 3):
+        page.slider(key="others").set_value(0).run()
+        page.slider(key="beams").set_value(beams).run()
+        assert cards(page) == mine
+    assert [call["search"].num_beams for call in captioner.calls] == [3, 8, 1, 3]
     # Taken back, it is not found again where the first search is asked for.
+    change_photo(page, "red", edited="", chosen=0)
+    page.slider(key="beams").set_value(4).run()
+    page.slider(key="beams").set_value(3).run()
+    assert cards(page) == mine | {"red.png": "Something red."}
+
+
+def change_photo(page: AppTest, colour: str, **changes) -> None:
     results = page.session_state["results"]
-    [red] = [key for key in results if key[0] == red[0]]
-    results[red] = dataclasses.replace(results[red], edited="")
-    page.segmented_control(key="wording").set_value("As usual").run()
-    assert cards(page) == {"red.png": "Something red.", "blue.png": "My kite."}
+    [key] = [key for key, photo in results.items() if photo.name == f"{colour}.png"]
+    results[key] = dataclasses.replace(results[key], **changes)
+
+
+def test_captions_that_would_be_lost_are_all_on_the_list_also_those_that_are_filtered_away(captioner):
+    captioner.sureness = {"red": ("guessing", -9.0), "green": ("sure", -1.0), "blue": ("guessing", -5.0)}
+    page = upload(open_page(), *((f"{colour}.png", make_photo(colour)) for colour in COLOURS), ("bad.png", b""))
+    page.segmented_control(key="show").set_value("sure").run()
+    assert list(cards(page)) == ["green.png"]
+    assert [f"Something {colour}." for colour in COLOURS] in [list(data.values()) for data in components(page)]
+    page.segmented_control(key="show").set_value("fairly sure").run()
+    assert cards(page) == {} and "No caption is of this kind" in " ".join(element.value for element in page.caption)
+
+
+def test_files_are_made_once_somebody_asks_for_them(captioner, monkeypatch):
+    made = []
+    monkeypatch.setattr(downloads, "write_file", lambda *_: made.append(1))
+    page = upload(open_page(), ("red.png", make_photo("red")), ("blue.png", make_photo("blue")))
+    page.run()
+    assert not page.exception and len(page.get("download_button")) == 3 and not made
 
 
 def test_more_wordings_are_searched_on_demand(captioner):
@@ -345,13 +379,13 @@ def test_clear_all_takes_everything_away_and_the_page_goes_on(captioner):
 
 def test_a_drawing_can_be_tried_is_marked_and_makes_way_for_a_photo(captioner):
     captioner.confidence = "sure"
-    page = press(open_page(), "Try drawing 1")
+    page = press(open_page(), "Drawing 1")
     assert list(cards(page)) == ["drawing-1.png"] and not page.exception
     text = read_page(page)
     assert "A drawing made by this project, not a photo. What was drawn: “A big blue car in a meadow.”" in text
     assert "This captioner learnt from photos, so of a drawing it guesses." in text
     assert "of the test split" not in text, "of drawings it was never measured"
-    assert json.loads(page.get("bidi_component")[0].proto.json)["keep"] is False
+    assert {} in components(page), "a drawing is no loss"
     page = upload(page, ("red.png", make_photo("red")))
     assert list(cards(page)) == ["red.png"] and "not a photo" not in read_page(page)
     page.file_uploader(key="photos").clear().run()
@@ -372,7 +406,7 @@ def test_a_drawing_goes_to_the_captioner_that_knows_drawings(captioner, monkeypa
     assert page.selectbox(key="captioner").options == ["colours", "drawings (drawings)"]
     described = page.caption[0].value.split("\n\n")[1]
     assert described.startswith("drawings: Trained on drawings: it knows no photos. CIDEr-D 300.0 on 70 test drawings")
-    press(page, "Try drawing 2")
+    press(page, "Drawing 2")
     assert loaded == ["colours", "drawings"]
     assert "it guesses" not in read_page(page) and "What was drawn" in read_page(page)
 
@@ -399,7 +433,7 @@ def test_a_captioner_without_regions_says_that_there_is_nothing_to_show(captione
 
 def test_captions_can_be_copied_plain_and_as_an_attribute(captioner):
     page = upload(open_page(), ("red.png", make_photo("red")))
-    data = json.loads(page.get("bidi_component")[0].proto.json)
+    [data] = [data for data in components(page) if "caption" in data]
     assert (data["caption"], data["attribute"]) == ("Something red.", 'alt="Something red."')
 
 

@@ -81,14 +81,15 @@ def _show_actions(card: Card) -> None:
 
     components.caption_actions(
         data={
+            "id": card.file.file_id,
             "name": photo.name,
             "caption": photo.sentence,
             "attribute": markup.alt_attribute(photo.sentence),
-            # The captions of drawings are no loss.
-            "keep": not isinstance(card.file, examples.Example),
+            "own": bool(photo.own),
         },
         key=key,
         on_edited_change=keep_edit,
+        on_taken_back_change=lambda: card.change(chosen=0, edited=""),
     )
 
 
@@ -106,7 +107,7 @@ def _show_wordings(card: Card) -> None:
         photo = card.photo
         st.caption(markup.WORDINGS_NOTE)
         for number in markup.rank_others(photo):
-            label = markup.label_wording(photo.captions[number], photo.best)
+            label = markup.label_wording(photo.captions[number], photo.captions[0])
             if st.button(label, key=f"wording {file_id} {number}", type="tertiary"):
                 card.change(chosen=number, edited="")
                 st.rerun()

@@ -20,4 +20,5 @@ caption_actions = st.components.v2.component(
 copy_all = st.components.v2.component(
     "copy_all", html=_read("copy_all.html"), css=_read("actions.css"), js=_read("clipboard.js", "copy_all.js")
 )
+captions_to_lose = st.components.v2.component("captions_to_lose", js=_read("clipboard.js", "to_lose.js"))
 page_events = st.components.v2.component("page_events", js=_read("clipboard.js", "events.js"))

@@ -39,11 +39,11 @@ def are_examples(files: list) -> bool:
 def offer_examples() -> None:
     """Shows the drawings, each with a button that has it captioned."""
     st.html(markup.EXAMPLES)
-    with st.container(horizontal=True, key="examples"):
+    with st.container(key="examples"):
         for number, example in enumerate(examples.draw_examples(), 1):
-            with st.container(width=150):
-                st.image(example.content, width=150, alt=f"Drawing {number}")
-                st.button(f"Try drawing {number}", key=example.file_id, on_click=_choose_example, args=(example,))
+            with st.container():
+                st.image(example.content, width="stretch", alt=f"Example {number}")
+                st.button(f"Drawing {number}", key=example.file_id, on_click=_choose_example, args=(example,))
 
 
 def clear_all(files: list) -> None:

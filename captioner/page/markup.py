@@ -62,8 +62,11 @@ def caption_card(photo: CaptionedPhoto, worth: Mapping[str, str]) -> str:
         photo: The photo, with a caption.
         worth: What each word for how sure the captioner is is worth.
     """
-    own = "In your words" if photo.edited else "Your choice" if photo.chosen else ""
-    note = f'<p class="photo-note">{own}</p>' if own else confidence_note(photo.best.confidence, worth)
+    if photo.own:
+        first = html.escape(as_sentence(photo.captions[0].text))
+        note = f'<p class="photo-note">Your wording. The captioner’s: “{first}”</p>'
+    else:
+        note = confidence_note(photo.best.confidence, worth)
     return f'{name_heading(photo.name)}<p class="photo-caption" role="status">{html.escape(photo.sentence)}</p>{note}'
 
 
@@ -140,30 +143,33 @@ def explain_word(caption: "Caption", number: int, share: float) -> str:
     )
 
 
-def compare_caption(other: "Caption", shown: "Caption") -> str:
-    """Returns how another caption compares with the one that is shown: "longer, 0.4 times as likely"."""
-    ratio = math.exp(min(other.log_prob - shown.log_prob, 50.0))
-    words = len(other.words) - len(shown.words)
+def compare_caption(other: "Caption", first: "Caption") -> str:
+    """Returns how another caption compares with the captioner's first: "longer, 0.4 times as likely"."""
+    ratio = math.exp(min(other.log_prob - first.log_prob, 50.0))
+    words = len(other.words) - len(first.words)
     length = "shorter, " if words < 0 else "longer, " if words else ""
     if ratio < 0.01:
         return f"{length}less than 1 % as likely"
     return f"{length}{'as likely' if 0.95 <= ratio < 1.05 else f'{_two_digits(ratio)} times as likely'}"
 
 
-def label_wording(other: "Caption", shown: "Caption") -> str:
-    """Returns another caption and how it compares with the one that is shown, as Markdown."""
-    return f"{escape_markdown(as_sentence(other.text))} :gray[({compare_caption(other, shown)})]"
+def label_wording(other: "Caption", first: "Caption") -> str:
+    """Returns a caption and how it compares with the captioner's first, as Markdown."""
+    note = "the captioner’s own" if other is first else compare_caption(other, first)
+    return f"{escape_markdown(as_sentence(other.text))} :gray[({note})]"
 
 
 def rank_others(photo: CaptionedPhoto) -> list[int]:
     """Returns the numbers of a photo's captions that are not shown, the likeliest first."""
-    others = [number for number in range(len(photo.captions)) if number != photo.chosen]
+    others = [number for number in range(len(photo.captions)) if photo.edited or number != photo.chosen]
     return sorted(others, key=lambda number: -photo.captions[number].log_prob)
 
 
 def summarize(done: Sequence[CaptionedPhoto]) -> str:
     """Returns one sentence on how many photos were captioned."""
     failed = sum(bool(photo.problem) for photo in done)
+    if failed == len(done) == 1:
+        return "The photo could not be read."
     if not failed:
         return "1 photo captioned." if len(done) == 1 else f"{len(done)} photos captioned."
     return f"{len(done) - failed} of {len(done)} photos captioned; {failed} could not be read."
@@ -200,7 +206,9 @@ def describe_captioner(folder: Path) -> str:
     ]
     subject, count = confidence.subject_of(metrics), metrics.get("num_photos")
     counted = f"{count:,} " if isinstance(count, int) else ""
-    place = f"on {counted}{metrics.get('split', 'unnamed')} {subject} of {metrics.get('data', 'unnamed data')}"
+    data = metrics.get("data", "unnamed data")
+    of_data = "" if data == subject else f" of {data}"
+    place = f"on {counted}{metrics.get('split', 'unnamed')} {subject}{of_data}"
     scored = f"{', '.join(scores)} {escape_markdown(place)}." if scores else "Not scored."
     megabytes = sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) / 1e6
     kind = "Trained on drawings: it knows no photos. " if subject == "drawings" else ""
@@ -224,11 +232,11 @@ INVITATION = """<div class="invitation">
 files above, or use the camera. Photos of dogs, children, sport and the outdoors suit it best.</p>
 </div>"""
 
-EXAMPLES = """<p>No photo at hand? Try a drawing that this project made:</p>"""
+EXAMPLES = """<p class="offer">No photo at hand? Try a drawing that this project made:</p>"""
 
 WORDINGS_NOTE = (
-    "Choose one to put it in the caption's place. In brackets: how likely each is to the captioner next to the caption "
-    "above. Short ones are likelier by their length alone."
+    "Choose one to put it in the caption's place. In brackets: how likely each is to the captioner next to its own "
+    "first one. Short ones are likelier by their length alone."
 )
 
 ATTENTION_NOTE = (

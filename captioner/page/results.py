@@ -1,6 +1,7 @@
 """The photos of a visitor: captioned batch by batch, sorted, filtered, and taken along."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ def show_results(asked: Asked, tools) -> None:
     # Only what is on the page is remembered.
     known = st.session_state.get("results", {})
     results = st.session_state["results"] = {key: known[key] for key in asked.files if key in known}
-    edits = _keep_edits(known, asked)
+    own = _keep_own(known, asked)
     waiting = [key for key in asked.files if key not in results]
     # One place for both: no count of captions, and no download, stands above captions that are on their way.
     status = tools.empty()
@@ -66,7 +67,7 @@ def show_results(asked: Asked, tools) -> None:
         found = uploads.caption_uploads(asked.captioner, named, asked.search)
         # All of them before one is shown: a visitor's next message ends this run wherever it shows something.
         for key, photo in zip(batch, found, strict=True):
-            results[key] = dataclasses.replace(photo, edited=edits.get(key[0], "") if photo.captions else "")
+            results[key] = dataclasses.replace(photo, edited=own.get(key[0], "") if photo.captions else "")
         for key in batch:
             _fill_slot(slots[key], key, results, asked)
         _show_progress(status, results, asked)
@@ -77,11 +78,11 @@ def show_results(asked: Asked, tools) -> None:
             st.rerun()
 
 
-def _keep_edits(known: Mapping[tuple, CaptionedPhoto], asked: Asked) -> dict[str, str]:
-    """Returns what the visitor wrote, file id -> caption: another search or captioner takes none of it away."""
-    edits = st.session_state.get("edits", {}) | {file_id: photo.edited for (file_id, *_), photo in known.items()}
-    st.session_state["edits"] = {file_id: edits[file_id] for file_id, *_ in asked.files if edits.get(file_id)}
-    return st.session_state["edits"]
+def _keep_own(known: Mapping[tuple, CaptionedPhoto], asked: Asked) -> dict[str, str]:
+    """Returns what the visitor wrote or chose, file id -> caption: no other search or captioner takes it away."""
+    own = st.session_state.get("own", {}) | {file_id: photo.own for (file_id, *_), photo in known.items()}
+    st.session_state["own"] = {file_id: own[file_id] for file_id, *_ in asked.files if own.get(file_id)}
+    return st.session_state["own"]
 
 
 def _show_progress(status, results: dict, asked: Asked) -> None:
@@ -119,16 +120,25 @@ def _show_tools(results: dict[tuple, CaptionedPhoto], asked: Asked) -> list[tupl
         if any(photo.captions for photo in done):
             if len(done) > 1:
                 components.copy_all(data={"text": downloads.list_captions(done)}, key="copy all", width="content")
-            for kind in downloads.KINDS:
-                data, label = downloads.write_file(done, kind, asked.others), f":material/download: {kind.upper()}"
-                st.download_button(label, data, f"captions.{kind}", key=kind, on_click="ignore")
+            _offer_files(done, asked.others)
         label = "Clear all" if len(done) > 1 else "Clear"
         st.button(label, key="clear", on_click=intake.clear_all, args=(list(asked.files.values()),))
     if rows := markup.problem_rows(done):
         st.html(rows)
+    # The captions of drawings are no loss.
+    captions = {key[0]: photo.sentence for key, photo in results.items() if photo.captions}
+    components.captions_to_lose(data={} if intake.are_examples(list(asked.files.values())) else captions, key="to lose")
     if len(done) < 2 or not any(photo.captions and photo.captions[0].confidence for photo in done):
         return list(asked.files)
     return _narrow(results, asked)
+
+
+def _offer_files(done: list[CaptionedPhoto], others: int) -> None:
+    for kind in downloads.KINDS:
+        # Made once it is asked for, since it takes a while, of what stands on the page now.
+        write = functools.partial(downloads.write_file, done, kind, others)
+        label, name = f":material/download: {kind.upper()}", f"captions.{kind}"
+        st.download_button(label, write, name, key=kind, on_click="ignore")
 
 
 def _narrow(results: dict[tuple, CaptionedPhoto], asked: Asked) -> list[tuple]:
@@ -150,6 +160,8 @@ def _narrow(results: dict[tuple, CaptionedPhoto], asked: Asked) -> list[tuple]:
     if asked.worth:
         st.expander("What these words are worth", type="compact").html(markup.explain_words(asked.worth))
     shown = [key for key in asked.files if word == ALL or sureness.get(key) == word]
+    if not shown:
+        st.caption("No caption is of this kind.")
     if direction := _ORDERS[order]:
         shown.sort(key=lambda key: direction * results[key].captions[0].log_prob_per_word if key in sureness else 0.0)
     return shown

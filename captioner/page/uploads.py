@@ -110,6 +110,11 @@ class CaptionedPhoto:
         """The caption as it stands on the page."""
         return self.row.sentences[0]
 
+    @property
+    def own(self) -> str:
+        """What the visitor wrote, or chose, in place of the captioner's first caption; empty for neither."""
+        return self.sentence if self.edited or self.chosen else ""
+
 
 def share_captioner(folder: Path, version: str) -> "Captioner":
     """Returns the captioner that all visitors share, woken once for each `version` of its folder.

@@ -131,34 +131,115 @@ def test_no_count_and_no_download_stands_above_captions_that_are_on_their_way(op
     assert page.evaluate("progressed") and page.evaluate("contradictions") == 0
 
 
-def test_a_reload_asks_before_captions_are_forgotten_and_only_then(open_page):
-    page = open_page(permissions=["clipboard-read", "clipboard-write"])
-    asked = []
+@pytest.fixture
+def asked(open_page):
+    """Returns a function that opens the page after another one, and the questions that the browser then asks."""
+    questions = []
 
-    def answer(dialog):
-        asked.append(dialog.type)
-        dialog.dismiss()
+    def open_(**options):
+        page = open_page(**options)
+        page.on("dialog", lambda dialog: (questions.append(dialog.type), dialog.dismiss()))
+        return page
 
-    page.on("dialog", answer)
+    return open_, questions
+
+
+# Reloads, goes back to the page before, follows a link, and closes the window.
+_LEAVE = {
+    "reload": "location.reload()",
+    "back": "history.back()",
+    "link": "location.assign('/_stcore/health')",
+}
+
+
+@pytest.mark.parametrize("way", [*_LEAVE, "close"])
+def test_whoever_leaves_is_asked_before_captions_are_forgotten(asked, way):
+    open_, questions = asked
+    page = open_()
     drop(page, ("one.png", make_photo(1)))
-    page.evaluate("() => void setTimeout(() => location.reload())")
-    page.wait_for_timeout(1500)
-    assert asked == ["beforeunload"]
+    if way == "close":
+        page.close(run_before_unload=True)
+    else:
+        page.evaluate(f"() => void setTimeout(() => {_LEAVE[way]})")
+    wait_for_question(page, questions)
+    # Whoever stays has all that was there.
     expect(page.locator("p.photo-caption")).to_be_visible()
-    page.get_by_role("button", name="Copy", exact=True).click()
-    expect(page.get_by_text("Caption copied.")).to_be_visible()
+    page.get_by_role("button", name="Edit").click()
+    expect(page.get_by_role("textbox", name="Caption of one.png")).to_be_focused()
+
+
+def wait_for_question(page, questions: list) -> None:
+    for _ in range(100):
+        if questions:
+            break
+        page.wait_for_timeout(100)
+    assert questions == ["beforeunload"]
+
+
+def test_captions_that_are_filtered_away_or_on_their_way_are_asked_for_too(asked):
+    open_, questions = asked
+    page = open_(permissions=["clipboard-read", "clipboard-write"])
+    drop(page, *((f"{number}.png", make_photo(number)) for number in range(6)))
+    radio = page.get_by_role("radio", name="Guessing")
+    radio.click()
+    settle(page)
+    copies = page.get_by_role("button", name="Copy", exact=True)
+    for number in range(copies.count()):
+        copies.nth(number).click()
+        expect(page.get_by_text("Caption copied.").nth(number)).to_be_visible()
+    page.evaluate("() => void setTimeout(() => location.reload())")
+    wait_for_question(page, questions)
+    # All taken, and then one more whose caption is not there yet.
+    page.get_by_role("button", name="Copy all").click()
+    expect(page.get_by_text("Copied.", exact=True)).to_be_visible()
+    questions.clear()
+    page.locator("input[type=file]").first.set_input_files(
+        [{"name": f"{number}.png", "mimeType": "image/png", "buffer": make_photo(number)} for number in range(6, 60)]
+    )
+    page.locator(".waiting").first.wait_for()
+    page.evaluate("() => void setTimeout(() => location.reload())")
+    wait_for_question(page, questions)
+
+
+def test_what_was_copied_is_no_loss_and_the_page_starts_empty_however_one_comes_back(asked, server):
+    open_, questions = asked
+    page = open_(permissions=["clipboard-read", "clipboard-write"])
+
+    def caption_and_copy():
+        drop(page, ("one.png", make_photo(1)))
+        page.get_by_role("button", name="Copy", exact=True).click()
+        expect(page.get_by_text("Caption copied.")).to_be_visible()
+
+    invitation = page.get_by_text("Nothing to look at yet")
+    caption_and_copy()
     page.reload()
-    expect(page.get_by_text("Nothing to look at yet")).to_be_visible()
-    assert asked == ["beforeunload"]
+    expect(invitation).to_be_visible()
+    expect(page.locator("p.photo-caption")).to_have_count(0)
+    caption_and_copy()
+    page.goto(f"{server.url}/_stcore/health")
+    page.go_back()
+    expect(invitation).to_be_visible()
+    caption_and_copy()
+    page.go_back()
+    page.go_forward()
+    expect(invitation).to_be_visible()
+    # Words of one's own are new.
+    caption_and_copy()
+    page.get_by_role("button", name="Edit").click()
+    page.get_by_role("textbox", name="Caption of one.png").fill("Mine.")
+    page.keyboard.press("Enter")
+    expect_cards(page, {"one.png": "Mine."})
+    assert questions == []
+    page.evaluate("() => void setTimeout(() => location.reload())")
+    wait_for_question(page, questions)
 
 
-def test_what_was_downloaded_is_no_loss(open_page):
-    page = open_page()
-    asked = []
-    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+def test_what_was_downloaded_is_no_loss(asked):
+    open_, questions = asked
+    page = open_()
     drop(page, ("one.png", make_photo(1)), ("two.png", make_photo(2)))
     with page.expect_download():
         page.get_by_role("button", name="ZIP").click()
     page.reload()
     expect(page.get_by_text("Nothing to look at yet")).to_be_visible()
-    assert asked == []
+    assert questions == []

@@ -28,7 +28,7 @@ def test_a_caption_can_be_edited_and_is_then_copied_and_downloaded(open_page, se
     area.fill("My  dog <b>&</b> I")
     area.press("Enter")
     expect(page.locator("p.photo-caption").first).to_have_text("My dog <b>&</b> I")
-    expect(page.get_by_text("In your words")).to_have_count(1)
+    expect(page.get_by_text("Your wording")).to_have_count(1)
     page.get_by_role("button", name="Copy", exact=True).first.click()
     expect(page.get_by_text("Caption copied.")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == "My dog <b>&</b> I"
@@ -63,14 +63,38 @@ def test_another_wording_is_put_in_the_captions_place_with_the_keyboard(open_pag
     page.keyboard.press("Enter")
     chosen = texts[1].rpartition(" (")[0]
     expect_cards(page, {"photo.png": chosen})
-    expect(page.get_by_text("Your choice")).to_be_visible()
+    expect(page.get_by_text("Your wording")).to_be_visible()
     assert download_csv(page)[0]["caption"] == chosen
     # It can be put back.
-    wordings.filter(has_text=caption(server, content)).first.click()
+    wordings.filter(has_text="the captioner’s own").click()
     expect_cards(page, {"photo.png": caption(server, content)})
-    expect(page.get_by_text("Your choice")).to_have_count(0)
+    expect(page.get_by_text("Your wording")).to_have_count(0)
     page.get_by_role("button", name="More wordings").click()
     expect(wordings).not_to_have_count(7)
+
+
+def test_a_wording_that_was_chosen_stays_when_the_search_changes_until_it_is_taken_back(open_page, server):
+    page = open_page()
+    content = make_photo(3)
+    drop(page, ("photo.png", content))
+    reset = page.get_by_role("button", name="Reset")
+    expect(reset).to_have_count(0)
+    page.get_by_text("Other wordings").click()
+    wording = page.locator("[class*=st-key-offered] [data-testid=stBaseButton-tertiary]").nth(2)
+    chosen = wording.inner_text().rpartition(" (")[0]
+    wording.click()
+    expect_cards(page, {"photo.png": chosen})
+    for length in ("Longer", "Shorter", "As usual"):
+        page.get_by_role("radio", name=length).click()
+        settle(page)
+        expect_cards(page, {"photo.png": chosen})
+    reset.focus()
+    page.keyboard.press("Enter")
+    expect_cards(page, {"photo.png": caption(server, content)})
+    expect(reset).to_have_count(0)
+    expect(page.get_by_role("button", name="Edit")).to_be_focused()
+    page.get_by_role("radio", name="Longer").click()
+    expect_cards(page, {"photo.png": caption(server, content, num_beams=8, length_penalty=3.0)})
 
 
 def test_a_caption_says_what_its_confidence_is_worth(open_page):
@@ -112,8 +136,8 @@ def test_where_it_looked_opens_on_a_thing_and_works_with_the_keyboard(open_page)
 
 def test_a_drawing_can_be_tried_and_goes_to_the_captioner_that_knows_drawings(open_page):
     page = open_page()
-    expect(page.get_by_role("img", name="Drawing")).to_have_count(3)
-    page.get_by_role("button", name="Try drawing 1").click()
+    expect(page.get_by_role("img", name="Example")).to_have_count(3)
+    page.get_by_role("button", name="Drawing 1").click()
     expect(page.locator("p.photo-caption")).to_be_visible()
     expect(page.get_by_text("A drawing made by this project, not a photo.")).to_be_visible()
     expect(page.get_by_text("so of a drawing it guesses")).to_have_count(0)

@@ -1,5 +1,6 @@
 """What the page says, as text."""
 
+import dataclasses
 import math
 import types
 
@@ -58,12 +59,11 @@ def test_a_captioner_that_was_never_calibrated_says_nothing_of_confidence():
 
 def test_a_caption_that_the_visitor_chose_or_wrote_is_no_claim_of_the_captioner():
     captions = [caption("a dog", confidence="sure"), caption("a cat", confidence="sure")]
-    for changes, sentence, note in (
-        ({"chosen": 1}, "A cat.", "Your choice"),
-        ({"chosen": 1, "edited": "My cat"}, "My cat", "In your words"),
-    ):
+    for changes, sentence in (({"chosen": 1}, "A cat."), ({"chosen": 1, "edited": "My cat"}, "My cat")):
         card = markup.caption_card(CaptionedPhoto("a.jpg", captions, **changes), {"sure": "It is right."})
-        assert f'status">{sentence}</p>' in card and note in card and "Sure" not in card and "right" not in card
+        assert f'status">{sentence}</p>' in card and "Sure" not in card and "right" not in card
+        # What it would be without the visitor is said, since Reset leads back there.
+        assert "Your wording. The captioner’s: “A dog.”" in card
 
 
 def test_other_captions_stand_in_the_order_of_what_is_said_of_them():
@@ -76,13 +76,17 @@ def test_other_captions_stand_in_the_order_of_what_is_said_of_them():
     ]
     photo = CaptionedPhoto("a.jpg", captions)
     assert markup.rank_others(photo) == [1, 3, 2]
-    labels = [markup.label_wording(captions[number], photo.best) for number in (1, 3, 2)]
+    labels = [markup.label_wording(captions[number], captions[0]) for number in (1, 3, 2)]
     assert labels == [
         "A dog. :gray[(shorter, 2.0 times as likely)]",
         "It. :gray[(shorter, 0.50 times as likely)]",
         "A dog runs far. :gray[(longer, less than 1 % as likely)]",
     ]
     assert markup.compare_caption(caption("a red dog", 0.0202), captions[0]) == "as likely"
+    # The way back is among them, and where none of them stands on the page, all are offered.
+    assert markup.label_wording(captions[0], captions[0]) == "A big dog. :gray[(the captioner’s own)]"
+    assert markup.rank_others(dataclasses.replace(photo, chosen=1)) == [0, 3, 2]
+    assert markup.rank_others(dataclasses.replace(photo, edited="Rex.")) == [1, 0, 3, 2]
 
 
 @pytest.mark.parametrize(
@@ -109,3 +113,4 @@ def test_repeated_words_get_labels_that_differ_but_look_equal():
 def test_summaries_count():
     assert markup.summarize(DONE[:1]) == "1 photo captioned."
     assert markup.summarize(DONE) == "2 of 3 photos captioned; 1 could not be read."
+    assert markup.summarize(DONE[1:2]) == "The photo could not be read."

@@ -1,19 +1,14 @@
-// What can be done with a caption: copy it, copy it as an HTML attribute, word it oneself, hear it.
-const known = new Map();
-
-export default function ({ data, key, parentElement, setTriggerValue }) {
-  const [copy, copyAttribute, edit, read] = parentElement.querySelectorAll(".actions button");
+// What can be done with a caption: copy it, copy it as an HTML attribute, word it oneself, hear it, take one's words back.
+export default function ({ data, parentElement, setTriggerValue }) {
+  const [copy, copyAttribute, edit, read, reset] = parentElement.querySelectorAll(".actions button");
   const actions = parentElement.querySelector(".actions");
   const status = parentElement.querySelector("[role=status]");
   const editor = parentElement.querySelector("form");
   const area = editor.querySelector("textarea");
   const speech = window.speechSynthesis;
 
-  if (data.keep && known.get(key) !== data.caption) untaken.add(key);
-  known.set(key, data.caption);
-
   const take = async (text, done) => {
-    if (await copyText(text, status, done)) untaken.delete(key);
+    if (await copyText(text, status, done)) memory.taken.set(data.id, data.caption);
   };
   copy.onclick = () => take(data.caption, "Caption copied.");
   copyAttribute.onclick = () => take(data.attribute, "Attribute copied.");
@@ -23,6 +18,11 @@ export default function ({ data, key, parentElement, setTriggerValue }) {
     const utterance = new SpeechSynthesisUtterance(data.caption);
     utterance.lang = "en";
     speech.speak(utterance);
+  };
+  reset.hidden = !data.own;
+  reset.onclick = () => {
+    setTriggerValue("taken_back", true);
+    edit.focus();
   };
 
   const showEditor = (shown) => {
@@ -48,9 +48,5 @@ export default function ({ data, key, parentElement, setTriggerValue }) {
     else return;
     event.preventDefault();
   };
-  return () => {
-    speech?.cancel();
-    // A card that is filtered away may come back: what was taken is then still known.
-    if (untaken.delete(key)) known.delete(key);
-  };
+  return () => speech?.cancel();
 }

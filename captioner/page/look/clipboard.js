@@ -1,5 +1,9 @@
-// Captions on the page that were neither copied nor downloaded: the browser asks before it forgets them (events.js).
-const untaken = (window.untakenCaptions ??= new Set());
+// Photo -> caption: those that would be lost with the page, and those that were copied or downloaded (see events.js).
+const memory = (window.captionMemory ??= { toLose: new Map(), taken: new Map() });
+
+function takeAll() {
+  for (const [photo, caption] of memory.toLose) memory.taken.set(photo, caption);
+}
 
 async function writeClipboard(text) {
   // Browsers have it only on this machine and over https.

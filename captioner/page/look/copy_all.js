@@ -2,6 +2,6 @@
 export default function ({ data, parentElement }) {
   const status = parentElement.querySelector("[role=status]");
   parentElement.querySelector("button").onclick = async () => {
-    if (await copyText(data.text, status, "Copied.")) untaken.clear();
+    if (await copyText(data.text, status, "Copied.")) takeAll();
   };
 }

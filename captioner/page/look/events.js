@@ -1,4 +1,8 @@
 // Photos pasted or dropped anywhere on the page, and a question before captions are forgotten.
+const PHOTO = "[data-testid=stFileChip]";
+// Photos on their way to the server, and what stands on the page until their captions are there.
+const WORK = "[data-testid=stFileChipIconSpinner], [data-testid=stSpinner], .waiting";
+
 export default function () {
   const input = () => document.querySelector("[data-testid=stFileUploaderDropzoneInput]");
   const inDropzone = (event) => event.target.closest?.("[data-testid=stFileUploaderDropzone]");
@@ -35,10 +39,12 @@ export default function () {
     if (!inDropzone(event) && input()) upload(event.dataTransfer.files);
   });
   listen(document, "click", (event) => {
-    if (event.target.closest?.("[data-testid=stDownloadButton] button")) untaken.clear();
+    if (event.target.closest?.("[data-testid=stDownloadButton] button")) takeAll();
   });
   listen(window, "beforeunload", (event) => {
-    if (untaken.size) event.preventDefault();
+    const waits = document.querySelector(PHOTO) && document.querySelector(WORK);
+    const untaken = [...memory.toLose].some(([photo, caption]) => memory.taken.get(photo) !== caption);
+    if (waits || untaken) event.preventDefault();
   });
   return () => listening.abort();
 }
