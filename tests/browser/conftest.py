@@ -131,6 +131,10 @@ def make_captioner(folder: Path) -> None:
     rows = [{"label": "fairly sure", "count": 10, "right": 0.6}, {"label": "guessing", "count": 10, "right": 0.3}]
     metrics = {"split": "test", "num_photos": 1000, "cider_d": 0.1, "bleu_4": 0.0, "calibration": {"test": rows}}
     saving.save_captioner(captioner, folder / "artifacts" / "tiny", {"data": "nothing", **metrics})
+    # Two that sort behind it: one that nobody wakes before its test does, and one that lost a file.
+    for name in ("waker", "worn"):
+        saving.save_captioner(captioner, folder / "artifacts" / name, {"data": "nothing"})
+    (folder / "artifacts" / "worn" / "decoder.keras").unlink()
     drawn = {"data": "drawings", "split": "test", "num_photos": 70, "cider_d": 300.0}
     saving.save_captioner(captioner, folder / "artifacts" / "sketches", drawn)
 

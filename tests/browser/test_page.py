@@ -128,7 +128,7 @@ def test_captioners_say_what_they_were_trained_and_measured_on(open_page):
     line = page.get_by_text("sketches: Trained on drawings: it knows no photos. CIDEr-D 300.0 on 70 test drawings")
     expect(line).to_be_visible()
     page.get_by_test_id("stSelectbox").get_by_role("combobox").click()
-    expect(page.get_by_role("option")).to_have_text(["tiny", "sketches (drawings)"])
+    expect(page.get_by_role("option")).to_have_text(["tiny", "waker", "worn", "sketches (drawings)"])
 
 
 def test_the_overlay_follows_the_chosen_word(open_page):
@@ -161,7 +161,7 @@ def test_a_caption_can_be_copied_and_heard(open_page, server):
     page.get_by_role("button", name="Copy as alt").click()
     expect(page.get_by_text("Attribute copied.")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == f'alt="{expected}"'
-    page.get_by_role("button", name="Read aloud").click()
+    page.get_by_role("button", name="Listen").click()
     assert page.evaluate("said") == [expected]
 
 
@@ -203,23 +203,6 @@ def test_everything_can_be_done_with_the_keyboard(open_page):
     expect(words.nth(1)).to_be_checked()
 
 
-@pytest.mark.parametrize("width", [360, 1440])
-def test_nothing_sticks_out_at_the_side(open_page, width):
-    page = open_page(width=width, height=740)
-    drop(page, ("a_name_without_any_place_to_break_" * 3 + ".png", make_photo(7)))
-    page.get_by_text("Where it looked").click()
-    expect(page.get_by_text("Choose a word")).to_be_visible()
-    settle(page)
-    wide = page.evaluate(
-        """width => [...document.querySelectorAll("[data-testid=stMain] *")]
-            .filter((one) => one.getBoundingClientRect().right > width + 1 && getComputedStyle(one).position != "fixed")
-            .map((one) => one.outerHTML.slice(0, 120))""",
-        width,
-    )
-    assert wide == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-
-
 def test_the_dark_theme_is_dark(open_page):
     page = open_page(color_scheme="dark")
     expect(page.get_by_test_id("stApp")).to_have_css("background-color", "rgb(16, 22, 21)")
@@ -232,39 +215,3 @@ def test_a_large_photo_never_touches_the_disk(open_page, server):
     page = open_page()
     drop(page, ("large.bmp", content))
     expect_cards(page, {"large.bmp": caption(server, content)})
-
-
-@pytest.mark.parametrize("state", ["start", "experts", "one", "editing", "many", "drawing"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(open_page, state, scheme):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
-    page = open_page(color_scheme=scheme)
-    if state == "experts":
-        page.get_by_role("button", name="For experts").click()
-        expect(page.get_by_role("slider")).to_have_count(3)
-    elif state == "one":
-        drop(page, ("photo.png", make_photo(9)))
-        page.get_by_text("Where it looked").click()
-        expect(page.get_by_text("Choose a word")).to_be_visible()
-        page.get_by_text("Other wordings").click()
-        expect(page.get_by_role("button", name="More wordings")).to_be_visible()
-    elif state == "editing":
-        drop(page, ("photo.png", make_photo(9)))
-        page.get_by_role("button", name="Edit").click()
-    elif state == "many":
-        drop(page, ("broken.png", b"nothing"), ("one.png", make_photo(1)), ("two.png", make_photo(2)))
-        page.get_by_text("What these words are worth").click()
-    elif state == "drawing":
-        page.get_by_role("button", name="Try drawing 1").click()
-        expect(page.locator("p.photo-caption")).to_be_visible()
-    for _ in range(5):  # What is still fading in has too little contrast for a moment, and only for that.
-        settle(page)
-        found = [
-            (violation["id"], [node["html"][:200] for node in violation["nodes"]])
-            for violation in axe.Axe().run(page).response["violations"]
-            if violation["impact"] in ("serious", "critical")
-        ]
-        if not found:
-            break
-        page.wait_for_timeout(1000)
-    assert found == []
