@@ -37,7 +37,7 @@ def run_score(options: argparse.Namespace) -> int:
         # Photos that the system could not read, and said so, are left out as evaluate leaves them out.
         references = captioned
     if num_unreadable:
-        steps.say(f"{num_unreadable:,} photos could not be read when they were captioned, and were left out.")
+        steps.say(f"Left out, since they could not be read when they were captioned: {num_unreadable:,} of the photos.")
     scores = metrics.score_captions(captions, references, train_captions=steps.train_captions(dataset))
     scores |= metrics.score_meteor(captions, references)
     steps.write_report({"data": dataset.name, "split": options.split, **scores, "captions": captions}, options.output)

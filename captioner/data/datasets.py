@@ -152,7 +152,7 @@ def _find_captions(folder: Path, folders: Mapping[Path, list[str]]) -> tuple:
         raise FileNotFoundError(
             f"No data set in {folder}: neither {TOKEN_FILE} nor captions.txt, results.csv or dataset_flickr8k.json is "
             f"there. {layouts.explain_nearest(folders, SPLIT_FILES)}Name its folder, set {DATA_VARIABLE}, or run "
-            "`python -m captioner download` to fetch Flickr8k to data/flickr8k."
+            "`python -m captioner download` to fetch Flickr8k."
         )
     return found
 

@@ -157,7 +157,7 @@ def test_what_caption_wrote_is_scored_without_the_photos_that_it_could_not_read(
     printed = capsys.readouterr()
     assert json.loads(printed.out)["num_photos"] == len(dataset.image_ids("test")) - 1
     said, _ = printed.err.splitlines()
-    assert said == "1 photos could not be read when they were captioned, and were left out."
+    assert said == "Left out, since they could not be read when they were captioned: 1 of the photos."
 
 
 def test_a_caption_that_is_no_text_is_named(data, tmp_path, capsys):
