@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from visiting import drop, expect, make_photo, settle
+from visiting import drop, expect, make_photo, settle, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -25,6 +25,11 @@ def show_about(page) -> None:
 def show_experts(page) -> None:
     page.get_by_role("button", name="For experts").click()
     expect(page.get_by_role("slider")).to_have_count(3)
+
+
+def show_camera(page) -> None:
+    page.get_by_test_id("stCheckbox").get_by_text("Use the camera").click()
+    wait_until(page, "document.querySelector('video')?.videoWidth > 0")
 
 
 def show_refused_file(page) -> None:
@@ -88,7 +93,7 @@ def show_drawing(page) -> None:
 STATES = {
     function.__name__.removeprefix("show_"): function
     for function in (
-        *(show_nothing, show_about, show_experts, show_refused_file, show_broken_photo, show_one),
+        *(show_nothing, show_about, show_experts, show_camera, show_refused_file, show_broken_photo, show_one),
         *(open_panels, show_editor, show_own_words, show_many, show_none_of_many, show_drawing),
     )
 }
