@@ -37,7 +37,7 @@ def test_an_output_that_cannot_be_written_fails_before_the_work(data, album, tmp
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "COMMAND\n    caption   Captions photos and folders of photos"),
+        ([], "Captions photos and folders of photos"),
         (["paint"], "invalid choice: 'paint'"),
         (["caption"], "required: PATH"),
         (["caption", "a.jpg", "--num-beams", "0"], "--num-beams: must be a whole number from 1 to 10, not '0'"),
