@@ -41,7 +41,7 @@ def search_together(
 
     from captioner.decoder import beam_search
     from captioner.decoder.careful import CarefulClaims
-    from captioner.decoder.network import DecoderStep
+    from captioner.decoder.steps import DecoderStep
 
     words = captioners[0].vocabulary
     if strangers := [captioner.name for captioner in captioners if captioner.vocabulary.words != words.words]:

@@ -70,7 +70,7 @@ def refine(folder: Path) -> str:
 
 def save(folder: Path) -> str:
     """Saves a captioner over and over; what is there can be loaded at any time."""
-    from captioner.artifacts import manifest, saving
+    from captioner.artifacts import manifest, parts, saving
 
     captioner, saved = _load(), folder / "saved"
     files.heal_folder(saved)
@@ -79,7 +79,7 @@ def save(folder: Path) -> str:
             saving.load_captioner(saved, encoder=captioner.encoder)
         saving.save_captioner(captioner, saved, {"run": "kills"}, replace=True)
     # Keras writes the time into its file, so that its weights are compared, and not the manifest that has its digest.
-    kept = _digest_folder(saved, without=(saving.DECODER_FILE, manifest.MANIFEST_FILE))
+    kept = _digest_folder(saved, without=(parts.DECODER_FILE, manifest.MANIFEST_FILE))
     return _digest_training(saving.load_captioner(saved, encoder=captioner.encoder), [{"files": kept}])
 
 

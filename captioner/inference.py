@@ -18,7 +18,8 @@ from captioner.data.photos import Photo, load_photo, name_photo
 from captioner.data.vocabulary import Vocabulary
 from captioner.decoder import beam_search
 from captioner.decoder.careful import CarefulClaims
-from captioner.decoder.network import CaptionDecoder, DecoderStep
+from captioner.decoder.network import CaptionDecoder
+from captioner.decoder.steps import DecoderStep
 from captioner.encoders.encoder import Encoder
 from captioner.encoders.features import FeatureStore, extract_features
 

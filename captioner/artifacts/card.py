@@ -35,7 +35,7 @@ def write_card(captioner: Captioner, name: str, metrics: dict) -> str:
         terms=_TERMS[subject],
         encoder=_describe_encoder(captioner.encoder),
         data=metrics.get("data", "its data set"),
-        training=_describe_training(metrics.get("refinement") or [], bool(captioner.encoder.changed_layers)),
+        training=_describe_training(metrics, bool(captioner.encoder.changed_layers)),
         words=len(captioner.vocabulary),
         parameters=captioner.decoder.count_params() / 1e6,
         beams=captioner.settings.num_beams,
@@ -55,16 +55,22 @@ def _describe_confidence(metrics: dict) -> str:
     return f"{lines}{right}"
 
 
-def _describe_training(refinement: list[dict], is_tuned: bool) -> str:
-    """Returns how a decoder was trained: `refinement` has a row for each round, of which 0 is before the first."""
-    text = "by likelihood, at first alone, then with the last stages of its encoder" if is_tuned else "by likelihood"
+def _describe_training(metrics: dict, is_tuned: bool) -> str:
+    """Returns how a decoder was trained; `refinement` of its metrics has a row for each round, 0 before the first."""
+    text, refinement = "by likelihood", metrics.get("refinement") or []
+    if "taught_by" in metrics:
+        text += ", together with its encoder, from photos"
+        teachers = " and ".join(f"`{name}`" for name in metrics["taught_by"])
+        text += f", and by the words that {teachers} found likely" if teachers else ""
+    elif is_tuned:
+        text += ", at first alone, then with the last stages of its encoder"
     if not refinement or not max(refinement, key=lambda row: row["val_cider_d"])["round"]:
         return text
     return f"{text} and then by the CIDEr-D of its own captions"
 
 
 def _describe_encoder(encoder: Encoder) -> str:
-    frozen = "its last stages trained with the decoder" if encoder.changed_layers else "frozen"
+    frozen = "trained with the decoder" if encoder.changed_layers else "frozen"
     text = f"Encoder: `{encoder.name}`, {frozen}, regions from its layer `{encoder.regions_layer}`."
     text += " Features are means over the photo and its mirror image." if encoder.mirrored else ""
     if encoder.changed_layers:

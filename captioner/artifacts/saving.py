@@ -10,20 +10,14 @@ import json
 import shutil
 from pathlib import Path
 
-import keras
-
 from captioner import config, files, float16
-from captioner.artifacts import card, catalogue, manifest
+from captioner.artifacts import card, catalogue, manifest, parts
 from captioner.data import captions
 from captioner.data.vocabulary import Vocabulary
-from captioner.decoder.network import CaptionDecoder
-from captioner.encoders import compact, stages
+from captioner.decoder.weights import load_decoder, save_decoder
+from captioner.encoders import compact, kernels
 from captioner.encoders.encoder import Encoder, load_encoder
 from captioner.inference import Captioner
-
-DECODER_FILE, VOCABULARY_FILE = "decoder.keras", "vocabulary.json"
-# Kernels of the encoder that were fine-tuned; the rest of it comes from where it always comes from.
-KERNELS_FILE = "fine_tuned.h5"
 
 
 def save_captioner(captioner: Captioner, folder: str | Path, metrics: dict, *, replace: bool = False) -> Path:
@@ -55,16 +49,15 @@ def save_captioner(captioner: Captioner, folder: str | Path, metrics: dict, *, r
 
 
 def _write_files(captioner: Captioner, new: Path, name: str, metrics: dict) -> None:
-    _without_optimizer(captioner.decoder).save(new / DECODER_FILE)
-    float16.halve_archive(new / DECODER_FILE)
+    save_decoder(captioner.decoder, new / parts.DECODER_FILE)
     if captioner.encoder.is_ours and captioner.encoder.weights_file:
         shutil.copyfile(captioner.encoder.weights_file, new / compact.WEIGHTS_FILE)
         description = captioner.encoder.weights_file.with_name(config.ENCODER_FILE)
         if description.is_file():
             shutil.copyfile(description, new / config.ENCODER_FILE)
     if captioner.encoder.changed_layers:
-        stages.save_kernels(captioner.encoder, new / KERNELS_FILE)
-    captioner.vocabulary.save(new / VOCABULARY_FILE)
+        kernels.save_kernels(captioner.encoder.model, captioner.encoder.changed_layers, new / parts.KERNELS_FILE)
+    captioner.vocabulary.save(new / parts.VOCABULARY_FILE)
     _write_json(new / catalogue.CONFIG_FILE, _describe(captioner))
     _write_json(new / catalogue.METRICS_FILE, metrics)
     (new / catalogue.CARD_FILE).write_text(card.write_card(captioner, name, metrics), encoding="utf-8")
@@ -84,13 +77,13 @@ def load_captioner(folder: str | Path, *, encoder: Encoder | None = None) -> Cap
     """
     folder = Path(folder)
     settings = catalogue.read_config(folder)
-    manifest.check_manifest(folder, (VOCABULARY_FILE, DECODER_FILE), whole=True)
-    vocabulary = Vocabulary.load(folder / VOCABULARY_FILE)
-    decoder = _load_decoder(folder / DECODER_FILE)
+    manifest.check_manifest(folder, (parts.VOCABULARY_FILE, parts.DECODER_FILE), whole=True)
+    vocabulary = Vocabulary.load(folder / parts.VOCABULARY_FILE)
+    decoder = load_decoder(folder / parts.DECODER_FILE)
     if len(vocabulary) != decoder.sizes["vocabulary_size"]:
         raise ValueError(
-            f"{VOCABULARY_FILE} and {DECODER_FILE} in {folder} do not belong together. Run {config.MAKER} again. "
-            f"Received: {len(vocabulary)} words for {decoder.sizes['vocabulary_size']}."
+            f"{parts.VOCABULARY_FILE} and {parts.DECODER_FILE} in {folder} do not belong together. "
+            f"Run {config.MAKER} again. Received: {len(vocabulary)} words for {decoder.sizes['vocabulary_size']}."
         )
     wanted = settings["encoder"]
     if encoder is None:
@@ -99,8 +92,8 @@ def load_captioner(folder: str | Path, *, encoder: Encoder | None = None) -> Cap
         encoder = load_encoder(
             wanted["name"], regions_layer=wanted["regions_layer"], weights=weights, mirrored=wanted["mirrored"]
         )
-        if (folder / KERNELS_FILE).is_file():
-            stages.load_kernels(encoder, folder / KERNELS_FILE)
+        if (folder / parts.KERNELS_FILE).is_file():
+            encoder.adopt_changes(kernels.load_kernels(encoder.model, folder / parts.KERNELS_FILE))
     _check_encoder(encoder, wanted, folder)
     float16.check_finite(encoder.model, f"The encoder of {folder}")
     return Captioner(
@@ -111,22 +104,6 @@ def load_captioner(folder: str | Path, *, encoder: Encoder | None = None) -> Cap
         settings=catalogue.read_search(settings),
         calibration=catalogue.read_calibration(settings),
     )
-
-
-def _load_decoder(file: Path) -> CaptionDecoder:
-    with files.reading(file):
-        decoder = keras.saving.load_model(file, compile=False)
-        if not isinstance(decoder, CaptionDecoder):
-            raise TypeError(f"a {type(decoder).__name__} in place of a CaptionDecoder")
-        float16.check_finite(decoder, "It")
-    return decoder
-
-
-def _without_optimizer(decoder: CaptionDecoder) -> CaptionDecoder:
-    """Returns a copy that was never compiled: the optimizer's state would triple the file."""
-    copy = CaptionDecoder.from_config(decoder.get_config())
-    copy.set_weights(decoder.get_weights())
-    return copy
 
 
 def _check_encoder(encoder: Encoder, wanted: dict, folder: Path) -> None:

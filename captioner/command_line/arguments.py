@@ -138,6 +138,32 @@ def build_parser(runs: Mapping[str, Callable], name: str) -> argparse.ArgumentPa
     train.add_argument("--attend-to", choices=("regions", "slots"), default=config.DecoderConfig.attend_to)
     train.add_argument("--attention", choices=("inside", "after"), default=config.DecoderConfig.attention)
 
+    tune = add_command("tune")
+    options.add_data_option(tune)
+    tune.add_argument("--encoder", choices=config.ENCODERS, required=True, help="the network that learns as a whole")
+    tune.add_argument(
+        "--teachers", nargs="+", type=Path, default=[], metavar="DIR", help="captioners of the same captions that teach"
+    )
+    tune.add_argument(
+        "--epochs",
+        type=options.whole_number(1),
+        default=config.EndToEndConfig.epochs,
+        metavar="N",
+        help=f"default: {config.EndToEndConfig.epochs}",
+    )
+    tune.add_argument(
+        "--rounds",
+        type=options.whole_number(0),
+        default=config.TUNING_ROUNDS,
+        metavar="N",
+        help=f"of self-critical training, 0 for none (default: {config.TUNING_ROUNDS})",
+    )
+    tune.add_argument("--test", action="store_true", help="measure it on the test split, too, in the end")
+    tune.add_argument("--seed", type=options.whole_number(0), default=config.RecipeConfig.seed, metavar="N")
+    tune.add_argument(
+        "--name", type=options.folder_name, help="name in artifacts/ (default: it says encoder, data, seed, teachers)"
+    )
+
     distill = add_command("distill")
     options.add_data_option(distill)
     distill.add_argument(

@@ -135,6 +135,52 @@ def run_train(options: argparse.Namespace) -> int:
     return 0
 
 
+def run_tune(options: argparse.Namespace) -> int:
+    """Trains an encoder and a decoder together from photos, best on a GPU with JAX; captioners can teach them."""
+    from captioner import config
+    from captioner.artifacts import catalogue
+    from captioner.data import datasets
+
+    dataset = datasets.read_dataset(steps.locate_data(options.data), ("train", "validation"))
+    steps.say_notes(dataset)
+    for teacher in options.teachers:
+        catalogue.read_config(teacher)
+    catalogue.check_writable()
+    settings = config.RecipeConfig(data=str(options.data or "auto"), encoder=options.encoder, seed=options.seed)
+    steps.say(_LOADING)
+    startup.keep_freed_memory()
+    # JAX will do as well, and is faster on a GPU.
+    startup.import_keras(any_backend=True)
+    import keras
+
+    from captioner.artifacts import parts
+    from captioner.training import from_photos
+
+    teachers = [parts.load_teacher(folder) for folder in options.teachers]
+    name = options.name or from_photos.name_run(dataset, settings, taught=bool(options.teachers))
+    run_dir = config.DATA_DIR / "tuned" / name
+    how = from_photos.suggest_settings(dataset, settings.seed, num_epochs=options.epochs, rounds=options.rounds)
+    facts = from_photos.tune(dataset, options.encoder, run_dir, settings=how, teachers=teachers)
+    for split, failed in facts["unreadable"].items():
+        steps.say(f"{len(failed)} {split} photos could not be read and were left out: {', '.join(failed)}")
+    if keras.backend.backend() != "tensorflow":
+        print(f"The weights are in {run_dir}. The same command with TensorFlow makes a captioner of them.")
+        return 0
+    return _keep_tuned(options, settings, run_dir)
+
+
+def _keep_tuned(options: argparse.Namespace, settings, run_dir: Path) -> int:
+    from captioner.artifacts import catalogue, saving
+    from captioner.training import recipe
+
+    trained = recipe.measure_tuned(recipe.plan_training(settings, with_test=options.test), run_dir, name=run_dir.name)
+    steps.say_missing(trained.report)
+    folder, replace = catalogue.choose_place(run_dir.name, trained.report["run"])
+    saving.save_captioner(trained.captioner, folder, trained.report, replace=replace)
+    print(f"The captioner is in {folder}.")
+    return 0
+
+
 def run_distill(options: argparse.Namespace) -> int:
     """Trains the encoder `compact` to see what a larger encoder sees, or goes on with that."""
     from captioner import config, files
@@ -217,6 +263,7 @@ COMMANDS = {
     "score": run_score,
     "extract": run_extract,
     "train": run_train,
+    "tune": run_tune,
     "distill": run_distill,
     "download": run_download,
     "completion": run_completion,

@@ -33,7 +33,7 @@ _NOTHING = np.float64(-np.inf)
 
 
 class StepFunction(Protocol):
-    """One decoding step of all beams that TensorFlow can trace; `captioner.decoder.network.DecoderStep.step` is one.
+    """One decoding step of all beams that TensorFlow can trace; `captioner.decoder.steps.DecoderStep.step` is one.
 
     A step of several decoders holds all their states in its own and returns the logarithm of their mean probability.
     """

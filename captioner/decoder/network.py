@@ -23,7 +23,6 @@ import math
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from captioner import config
@@ -241,53 +240,3 @@ def _locate_regions(num_regions: int, region_size: int) -> np.ndarray:
     return (np.concatenate([np.eye(side)[rows], np.eye(side)[columns]], axis=1) * (region_size / 2) ** 0.5).astype(
         "float32"
     )
-
-
-class DecoderStep:
-    """A decoder as `captioner.decoder.beam_search.BeamSearch` wants it: a compiled start, and a step to be compiled.
-
-    Args:
-        decoder: A trained decoder. It is not changed.
-    """
-
-    def __init__(self, decoder: CaptionDecoder):
-        self._decoder = decoder
-        self._start = tf.function(self._traced_start, reduce_retracing=True)
-        self._read = tf.function(self._traced_read, reduce_retracing=True)
-
-    def start(self, pooled, regions, num_beams: int):
-        """Reads the photos.
-
-        Args:
-            pooled: `(B, P)` float.
-            regions: `(B, R, D)` float.
-            num_beams: `K`.
-
-        Returns:
-            The LSTM's hidden and cell state, `(B, K, U)` each, memory `(B, S, M)` and keys `(B, S, A)`.
-        """
-        return self._start(tf.cast(pooled, "float32"), tf.cast(regions, "float32"), tf.constant(num_beams))
-
-    def step(self, token_ids, parents, state):
-        """Extends hypotheses by one word, see `captioner.decoder.beam_search.StepFunction`."""
-        hidden, cell, memory, keys = state
-        states = [
-            tf.reshape(tf.gather(array, parents, batch_dims=1), (-1, array.shape[-1])) for array in (hidden, cell)
-        ]
-        logits, attention_scores, states = self._decoder.step(tf.reshape(token_ids, [-1]), states, memory, keys)
-        log_probs, attention_scores, *states = (
-            tf.reshape(rows, (*tf.unstack(tf.shape(token_ids)), rows.shape[-1]))
-            for rows in (tf.nn.log_softmax(logits), attention_scores, *states)
-        )
-        return log_probs, attention_scores, (*states, memory, keys)
-
-    def read(self, inputs):
-        """Returns the logits `(B, T, V)` of the words of given captions, with `inputs` as for the decoder's call."""
-        return self._read(inputs)
-
-    def _traced_read(self, inputs):
-        return self._decoder(inputs, training=False)
-
-    def _traced_start(self, pooled, regions, num_beams):
-        (hidden, cell), memory, keys = self._decoder.start(pooled, regions)
-        return *(tf.repeat(array[:, None], num_beams, axis=1) for array in (hidden, cell)), memory, keys

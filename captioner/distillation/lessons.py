@@ -8,9 +8,8 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-import tqdm
 
-from captioner.data import datasets, decoders, photos
+from captioner.data import datasets, photo_arrays
 from captioner.data.vocabulary import FUNCTION_WORDS
 
 
@@ -48,29 +47,20 @@ def read_lessons(
     names = [dataset.name for dataset in listed]
     if len(set(names)) < len(names):
         raise ValueError(f"Two data sets have one name. Rename the folder of one. Received: {', '.join(names)}")
-    vocabulary, failed = fit_words(listed, min_photos), {}
+    vocabulary = fit_words(listed, min_photos)
+    failed: dict[str, str] = {}
     if not vocabulary:
         raise ValueError(
             f"The captions are too few to learn from: no word is used for {min_photos} train photos. Add more data."
         )
-    num_photos = sum(len(dataset.image_ids(split)) for dataset in listed for split in ("train", "validation"))
 
-    with tqdm.tqdm(total=num_photos, desc="photos", disable=not progress) as bar:
+    def read(dataset: datasets.CaptionDataset, split: str) -> tuple[np.ndarray, np.ndarray]:
+        image_ids, pixels, reasons = photo_arrays.read_split(dataset, split, image_size, progress=progress)
+        failed.update({str(dataset.photo_path(image_id)): reason for image_id, reason in reasons.items()})
+        return pixels, share_words(dataset, image_ids, vocabulary)
 
-        def read(dataset: datasets.CaptionDataset, split: str) -> tuple[np.ndarray, np.ndarray]:
-            found, paths = {}, dataset.photo_paths(split)
-            loading = decoders.shared_pool().load_photos(map(decoders.Request, paths.values()), image_size)
-            for (image_id, path), loaded in zip(paths.items(), loading, strict=True):
-                if isinstance(loaded, photos.PhotoError):
-                    failed[str(path)] = str(loaded)
-                else:
-                    found[image_id] = loaded
-                bar.update()
-            pixels = np.array(list(found.values()), np.uint8).reshape(-1, image_size, image_size, 3)
-            return pixels, share_words(dataset, list(found), vocabulary)
-
-        train = [read(dataset, "train") for dataset in listed]
-        validation = {dataset.name: read(dataset, "validation") for dataset in listed}
+    train = [read(dataset, "train") for dataset in listed]
+    validation = {dataset.name: read(dataset, "validation") for dataset in listed}
     pixels, words = (np.concatenate(arrays) for arrays in zip(*train, strict=True))
     if not all(map(len, (pixels, *(judging for judging, _ in validation.values())))):
         reason = next(iter(failed.values()), "there are none")

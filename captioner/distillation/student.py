@@ -8,9 +8,8 @@ import numpy as np
 from keras import ops
 
 from captioner import config
-from captioner.distillation import augmentation
 from captioner.distillation.teacher import Teacher, resize_grid
-from captioner.encoders import compact
+from captioner.encoders import augmentation, compact
 
 LOSSES = ("map", "pooled", "classes", "words")
 # What the heads predict of the teacher; "words" is of people.

@@ -29,10 +29,10 @@ from PIL import Image
 
 from captioner import config, files
 from captioner.data import photos
-from captioner.distillation import augmentation, student
+from captioner.distillation import student
 from captioner.distillation.lessons import Lessons
 from captioner.distillation.teacher import Teacher, compare, predict, resize_grid
-from captioner.encoders import compact
+from captioner.encoders import augmentation, compact
 
 
 class Distillation:

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from captioner.encoders import specs
+from captioner.encoders.grids import turn_back
 from captioner.encoders.weights import find_weights, load_network
 
 # Of so few photos a photo and its mirror image are encoded in one pass, which takes two thirds of the time of two.
@@ -129,12 +130,6 @@ def load_encoder(
         return Encoder(name, spec.build(), regions_layer, mirrored=mirrored)
     path = find_weights(name, None if weights == "imagenet" else weights)
     return Encoder(name, load_network(name, path), regions_layer, path, mirrored=mirrored)
-
-
-def turn_back(regions: np.ndarray) -> np.ndarray:
-    """Turns the grids `(B, R, D)` of mirror images to lie as the photos do."""
-    side = round(regions.shape[1] ** 0.5)
-    return regions.reshape(-1, side, side, regions.shape[-1])[:, :, ::-1].reshape(regions.shape)
 
 
 def _fingerprint(network: keras.Model) -> str:

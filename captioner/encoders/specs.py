@@ -145,4 +145,4 @@ def cut_network(name: str, network: keras.Model, regions_layer: str) -> keras.Mo
     else:
         pooled = keras.layers.GlobalAveragePooling2D(name="pooled")(grid)
     regions = keras.layers.Reshape((-1, grid.shape[-1]), name="regions")(grid)  # (B, R, D)
-    return keras.Model(network.input, {"pooled": pooled, "regions": regions}, trainable=False)
+    return keras.Model(network.input, {"pooled": pooled, "regions": regions}, trainable=False, name=name)

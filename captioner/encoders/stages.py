@@ -3,9 +3,6 @@
 Legend: `B` batch, `S` side of the photo in pixels, `H` side of the stem's grid, `C` its channels, `M = H * H` cells.
 """
 
-from pathlib import Path
-
-import h5py
 import keras
 import numpy as np
 import tensorflow as tf
@@ -62,36 +59,3 @@ def split_encoder(encoder: Encoder, layer: str | None = None) -> tuple[Stem, ker
         raise ValueError(f"The encoder {encoder.name} cannot be split behind a layer it has not. Received: {layer!r}")
     stages = keras.Model(encoder.model.get_layer(layer).output, encoder.model.output, trainable=False)
     return Stem(encoder, layer), stages
-
-
-def find_kernels(network: keras.Model) -> dict[str, keras.Variable]:
-    """Returns layer name -> kernel of each convolution: what learns when an encoder is fine-tuned."""
-    convolutions = [layer for layer in network.layers if not isinstance(layer, keras.layers.Dense)]
-    # Norms have vectors alone; the compact encoder keeps its kernels as matrices.
-    return {layer.name: weight for layer in convolutions for weight in layer.weights if len(weight.shape) > 1}
-
-
-def save_kernels(encoder: Encoder, path: str | Path) -> None:
-    """Writes the kernels that were changed, float16, so that the rest can come from where it always comes from."""
-    kernels = find_kernels(encoder.model)
-    with h5py.File(path, "w") as file:
-        for layer in encoder.changed_layers:
-            file[layer] = kernels[layer].numpy().astype(np.float16)
-
-
-def load_kernels(encoder: Encoder, path: str | Path) -> None:
-    """Gives an encoder the kernels that `save_kernels` wrote.
-
-    Raises:
-        ValueError: If the file is damaged or of another network.
-    """
-    kernels = find_kernels(encoder.model)
-    try:
-        with h5py.File(path) as file:
-            for layer, values in file.items():
-                kernels[layer].assign(values[()].astype(np.float32))
-            encoder.adopt_changes(tuple(file))
-    # What h5py and Keras raise on files that are cut short or of other shapes.
-    except (OSError, KeyError, ValueError, AttributeError) as error:
-        reason = str(error).splitlines()[0][:120]
-        raise ValueError(f"{path} does not hold fine-tuned weights of {encoder.name}. Received: {reason}") from None

@@ -137,11 +137,6 @@ def _best_search(rows: Sequence[Mapping]) -> dict[str, Any]:
     return {key: best[key] for key in ("length_penalty", "say_once", "careful")}
 
 
-def best_row(history: Sequence[Mapping]) -> Mapping:
-    """Returns the row of a training's history with the highest validation CIDEr-D, the earlier of equals."""
-    return max(history, key=lambda row: row["val_cider_d"])
-
-
 def measure_perplexity(captioner: Captioner, split: EncodedSplit) -> float:
     """Returns the perplexity of the references: `exp` of the mean `-log p` of each word and end marker.
 

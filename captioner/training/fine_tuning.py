@@ -6,17 +6,15 @@ were computed once: of each train photo, of its mirror image and of crops, one o
 encoder only the kernels of convolutions learn; batch normalisation stays as ImageNet left it. One pass of a photo
 through the stages serves all of its captions, which are read in two batches, the shorter and the longer half.
 
-Captions are written by a running average of all weights. Validation decides which epoch is kept, the start included.
-A run is a folder: `run.json` (what is trained on what), `history.csv`, `state.npz` (the newest whole epoch) and
-`best.npz`. Killed at any moment, the same call goes on after the last whole epoch.
+Captions are written by a running average of all weights. Validation decides which epoch is kept, the start included;
+see `captioner.training.epochs` for the files of a run.
 
 Legend: `B` photos, `N` captions, `T` words, `M` cells of a map, `C` its channels, `P` pooled size, `R` regions,
 `D` region depth.
 """
 
 import dataclasses
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -25,17 +23,17 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from captioner import config, files, float16
+from captioner import config, float16
 from captioner.data import datasets
 from captioner.data.drawings import dataset as drawings
 from captioner.decoder import losses
 from captioner.decoder.batches import NUM_PARTS, PhotoBatches
-from captioner.encoders import crops, features, specs, stages
-from captioner.encoders.encoder import turn_back
+from captioner.encoders import crops, features, kernels, specs, stages
 from captioner.encoders.features import FeatureStore
+from captioner.encoders.grids import turn_back
 from captioner.inference import Captioner, EncodedSplit
 from captioner.scoring import evaluation
-from captioner.training import run_files, teacher_forcing
+from captioner.training import epochs, run_files
 
 
 def fine_tune_captioner(
@@ -69,7 +67,8 @@ def fine_tune_captioner(
     if not settings.epochs or not specs.ENCODERS[captioner.encoder.name].last_frozen_layer:
         return []
     stem, tail = stages.split_encoder(captioner.encoder)
-    run = _Run(Path(run_dir), _describe(captioner, dataset, settings))
+    described = _describe(captioner, dataset, settings)
+    run = epochs.Run(Path(run_dir), described, num_epochs=settings.epochs, patience=settings.patience)
     maps = _extract_maps(stem, dataset, settings, progress)
     # The captions of drawings say what is left and right, large and small.
     train_views = None if drawings.is_drawn(dataset.folder) else maps["train views"]
@@ -81,23 +80,17 @@ def fine_tune_captioner(
     encoded = _Encoded(tail, stem.map_shape, maps["validation"], mirror_images)
     split = EncodedSplit("validation", references["validation"], cast(FeatureStore, encoded))
     score = evaluation.validation_scorer(captioner, split)
-    trainer = _Trainer(captioner, tail, stem.map_shape, settings)
     batches = PhotoBatches(references["train"], captioner.vocabulary, maps["train"], train_views, settings)
+    trainer = _Trainer(captioner, tail, stem.map_shape, batches, settings)
     with run_files.alone(Path(run_dir)):
-        run.train(trainer, batches, lambda: score(captioner.decoder), settings, progress)
-    _keep_best(run, trainer, captioner, tail)
-    return run.history
-
-
-def _keep_best(run: "_Run", trainer: "_Trainer", captioner: Captioner, tail: keras.Model) -> None:
-    """Leaves the captioner with the weights of the best epoch, as they will be saved."""
+        history = run.train(trainer, lambda: score(captioner.decoder), progress)
     trainer.set_weights(run.load_best())
-    if evaluation.best_row(run.history)["epoch"]:
-        kernels = stages.find_kernels(tail)
-        for kernel in kernels.values():
-            kernel.assign(kernel.numpy().astype(np.float16).astype(np.float32))
-        captioner.encoder.adopt_changes(tuple(kernels))
+    if run_files.best_row(history)["epoch"]:
+        learnt = kernels.find_kernels(tail)
+        kernels.round_kernels(learnt.values())
+        captioner.encoder.adopt_changes(tuple(learnt))
     float16.round_kernels(captioner.decoder)
+    return history
 
 
 def _describe(captioner: Captioner, dataset: datasets.CaptionDataset, settings: config.FineTuningConfig) -> dict:
@@ -152,11 +145,11 @@ class _Encoded:
 
 
 class _Trainer:
-    """What one run needs at hand: compiled step, optimizers, running averages."""
+    """What one run needs at hand, as `epochs.Trainer`: compiled step, optimizers, running averages."""
 
-    def __init__(self, captioner: Captioner, tail: keras.Model, map_shape, settings: config.FineTuningConfig):
-        self._decoder, self._tail, self._settings = captioner.decoder, tail, settings
-        self._groups = [captioner.decoder.trainable_variables, list(stages.find_kernels(tail).values())]
+    def __init__(self, captioner: Captioner, tail: keras.Model, map_shape, batches: PhotoBatches, settings):
+        self._decoder, self._tail, self._batches, self._settings = captioner.decoder, tail, batches, settings
+        self._groups = [captioner.decoder.trainable_variables, list(kernels.find_kernels(tail).values())]
         self._variables = [variable for group in self._groups for variable in group]
         self._peaks = (settings.learning_rate, settings.encoder_learning_rate)
         decay = (settings.weight_decay, 0.0)
@@ -174,10 +167,10 @@ class _Trainer:
         self._map_shape = map_shape
         self._step = tf.function(self._traced_step, input_signature=[maps, [part] * NUM_PARTS, tf.TensorSpec(())])
 
-    def train_epoch(self, number: int, batches: PhotoBatches, progress: bool) -> float:
+    def train_epoch(self, number: int, progress: bool) -> float:
         """Trains for epoch `number`, from 1, and returns the mean loss for each word."""
-        settings, per_epoch = self._settings, batches.num_batches
-        teacher_forcing.restart_dropout(self._decoder, settings.seed, number)
+        settings, batches, per_epoch = self._settings, self._batches, self._batches.num_batches
+        run_files.restart_dropout(self._decoder, settings.seed, number)
         found = []
         bar = tqdm.tqdm(batches.epoch(number), f"epoch {number}", per_epoch, unit="step", disable=not progress)
         for place, (maps, parts) in enumerate(bar):
@@ -218,19 +211,17 @@ class _Trainer:
             total, count = total + tf.reduce_sum(word_losses), count + tf.reduce_sum(counted)
         return total / count
 
-    def swap_averages(self) -> None:
-        """Exchanges weights and their running averages, to write captions with these, or to train on."""
-        for average, variable in zip(self._averages, self._variables, strict=True):
-            value = average.numpy()
-            average.assign(variable.numpy())
-            variable.assign(value)
-
-    def get_weights(self) -> list[np.ndarray]:
-        """Returns what captions are written by."""
-        return [variable.numpy() for variable in self._variables]
+    def score_averages(self, score: epochs.Score) -> tuple[Mapping[str, float], list[np.ndarray]]:
+        """Returns the scores of the running averages, and these; training goes on from the weights as they were."""
+        weights = [variable.numpy() for variable in self._variables]
+        averages = [average.numpy() for average in self._averages]
+        self.set_weights(averages)
+        scores = score()
+        self.set_weights(weights)
+        return scores, averages
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
-        """Takes what `get_weights` gave."""
+        """Takes weights as `score_averages` gave them."""
         for variable, value in zip(self._variables, weights, strict=True):
             variable.assign(value)
 
@@ -245,60 +236,3 @@ class _Trainer:
 
     def _all_variables(self):
         return self._variables + self._averages + [v for optimizer in self._optimizers for v in optimizer.variables]
-
-
-class _Run:
-    """The files of one run."""
-
-    def __init__(self, folder: Path, description: dict):
-        self.history: list[dict] = []
-        self._files = {name: folder / name for name in (run_files.HISTORY_FILE, "state.npz", "best.npz")}
-        run_files.describe_run(folder / run_files.RUN_FILE, description)
-
-    def train(
-        self,
-        trainer: _Trainer,
-        batches: PhotoBatches,
-        score: Callable[[], dict[str, float]],
-        settings: config.FineTuningConfig,
-        progress: bool,
-    ) -> None:
-        """Trains to the last epoch, or until `patience` epochs in a row brought nothing better."""
-        self._restore(trainer)
-        while len(self.history) <= settings.epochs and not self._should_stop(settings.patience):
-            started, number = time.monotonic(), len(self.history)
-            loss = trainer.train_epoch(number, batches, progress) if number else None
-            trainer.swap_averages()
-            scores = {f"val_{name}": float(value) for name, value in score().items()}
-            self.history.append({"epoch": number, "loss": loss} | scores | {"seconds": time.monotonic() - started})
-            if evaluation.best_row(self.history) is self.history[-1]:
-                self._save_arrays("best.npz", trainer.get_weights())
-            trainer.swap_averages()
-            run_files.write_history(self._files[run_files.HISTORY_FILE], self.history)
-            # Last: an epoch without it never happened.
-            self._save_arrays("state.npz", trainer.get_state())
-
-    def load_best(self) -> list[np.ndarray]:
-        """Returns the weights of the best epoch."""
-        *weights, _ = self._load_arrays("best.npz")
-        return weights
-
-    def _restore(self, trainer: _Trainer) -> None:
-        if not self._files["state.npz"].is_file():
-            return
-        *state, done = self._load_arrays("state.npz")
-        self.history = run_files.read_history(self._files[run_files.HISTORY_FILE], int(done))
-        with run_files.reading(self._files["state.npz"]):
-            trainer.set_state(state)
-
-    def _should_stop(self, patience: int) -> bool:
-        best = evaluation.best_row(self.history)["epoch"] if self.history else 0
-        return len(self.history) - 1 - best >= patience
-
-    def _save_arrays(self, name: str, arrays: Sequence[np.ndarray]) -> None:
-        with files.replace_file(self._files[name]) as new:
-            np.savez(new, *arrays, np.array(len(self.history)))
-
-    def _load_arrays(self, name: str) -> list[np.ndarray]:
-        with run_files.reading(self._files[name]), np.load(self._files[name]) as file:
-            return [file[key] for key in file.files]

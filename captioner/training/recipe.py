@@ -12,8 +12,6 @@ Nothing here saves a captioner or prints more than bars of progress: that is for
 """
 
 import dataclasses
-import hashlib
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,7 +29,7 @@ from captioner.encoders.encoder import Encoder, load_encoder
 from captioner.encoders.features import FeatureStore
 from captioner.inference import Captioner, EncodedSplit, encode_split
 from captioner.scoring import calibration, evaluation
-from captioner.training import fine_tuning, self_critical, teacher_forcing
+from captioner.training import fine_tuning, from_photos, run_files, self_critical, teacher_forcing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,14 +94,14 @@ class Materials:
     @property
     def run_dir(self) -> Path:
         """Where the run is kept, so that it can be stopped and gone on with; other captions or photos have another."""
-        return config.RUNS_DIR / f"{self.plan.name}-{_digest(self.description)}"
+        return config.RUNS_DIR / f"{self.plan.name}-{run_files.digest(self.description)}"
 
     @property
     def identity(self) -> str:
         """Tells what is trained on what: another caption, photo or setting makes it another one."""
         settings = self.plan.settings
         stages = settings.suggest_fine_tuning(), settings.suggest_self_critical()
-        return _digest([self.description, *(dataclasses.asdict(stage) for stage in stages)])
+        return run_files.digest([self.description, *(dataclasses.asdict(stage) for stage in stages)])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -317,6 +315,40 @@ def train_captioner(materials: Materials, *, name: str | None = None, progress: 
         return Trained(captioner, report | describe_training(materials, history, tuning, refinement))
 
 
+def measure_tuned(plan: Plan, folder: Path, *, name: str | None = None, progress: bool = True) -> Trained:
+    """Makes a captioner of the weights that `captioner.training.from_photos` has trained, and measures it.
+
+    Args:
+        plan: For the encoder, its weights, the data and the seed of that run.
+        folder: The folder of the run.
+        name: As for `build_captioner`.
+        progress: Whether to show progress bars.
+
+    Raises:
+        FileNotFoundError: If no run has ended there.
+        ValueError: If it is of another plan, or a file is damaged.
+    """
+    facts = from_photos.read_facts(folder)
+    captioner = build_captioner(plan, Vocabulary.load(folder / from_photos.VOCABULARY_FILE), name=name)
+    plan.encoder.adopt_changes(from_photos.load_sight(plan.encoder.model, captioner.decoder, folder))
+    names = [split for split in plan.dataset.splits if split != "train"]
+    splits = {split: encode_split(plan.encoder, plan.dataset, split, progress=progress) for split in names}
+    report = measure_captioner(captioner, Materials(plan, splits, None, facts), progress=progress)
+    stages = {name: facts[name] for name in ("fine_tuning", "refinement")}
+    return Trained(
+        captioner,
+        report
+        | stages
+        | {
+            "seed": facts["seed"],
+            "run": run_files.digest(facts),
+            "taught_by": facts["teachers"],
+            "trained_with": facts["keras"],
+            "minutes": {stage: sum(row["seconds"] for row in rows) / 60 for stage, rows in stages.items()},
+        },
+    )
+
+
 def describe_training(materials: Materials, history: list[dict], tuning: list[dict], refinement: list[dict]) -> dict:
     """Returns what a report says of how a captioner was trained, and of which photos were left out."""
     stages = {"training": history, "fine_tuning": tuning, "refinement": refinement}
@@ -325,7 +357,7 @@ def describe_training(materials: Materials, history: list[dict], tuning: list[di
         "run": materials.identity,
         "train_photos": len(materials.splits["train"].references),
         "unreadable": {name: dict(split.unreadable) for name, split in materials.splits.items() if split.unreadable},
-        "best_epoch": evaluation.best_row(history)["epoch"],
+        "best_epoch": run_files.best_row(history)["epoch"],
         "epochs": len(history),
         "history": history,
         "fine_tuning": tuning,
@@ -340,7 +372,7 @@ def _describe(plan: Plan, splits: Mapping[str, EncodedSplit], cropped: FeatureSt
     stores = {name: split.features for name, split in taught.items()} | ({"crops": cropped} if cropped else {})
     return {
         "data": plan.dataset.name,
-        "captions": _digest({name: split.captions for name, split in taught.items()}),
+        "captions": run_files.digest({name: split.captions for name, split in taught.items()}),
         "photos": {name: store.index["photos"] for name, store in stores.items()},
         "encoder": {key: getattr(plan.encoder, key) for key in ("name", "regions_layer", "fingerprint", "mirrored")},
         "min_count": plan.settings.min_count,
@@ -348,7 +380,3 @@ def _describe(plan: Plan, splits: Mapping[str, EncodedSplit], cropped: FeatureSt
         "training": dataclasses.asdict(plan.training),
         "decoding": dataclasses.asdict(plan.settings.decoding),
     }
-
-
-def _digest(content: object) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]

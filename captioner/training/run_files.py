@@ -2,9 +2,13 @@
 
 import contextlib
 import csv
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import keras
+import numpy as np
 
 from captioner import files
 
@@ -59,6 +63,24 @@ def read_history(file: Path, num_rows: int | None = None) -> list[dict]:
         if len(rows) < (num_rows or 1) or not all(row["val_cider_d"] is not None for row in rows):
             raise ValueError(f"{len(rows)} rows")
     return rows[:num_rows]
+
+
+def digest(content: object) -> str:
+    """Tells what JSON can hold from everything else, in eight letters."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def best_row(history: Sequence[Mapping]) -> Mapping:
+    """Returns the row of a training's history with the highest validation CIDEr-D, the earlier of equals."""
+    return max(history, key=lambda row: row["val_cider_d"])
+
+
+def restart_dropout(decoder: keras.Model, seed: int, epoch: int) -> None:
+    """Starts dropout anew, since Keras does not save where it stands: a resumed run drops the same units."""
+    random = np.random.default_rng([seed, epoch])
+    for layer in decoder.layers:
+        if isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
+            layer.seed_generator.state.assign([random.integers(2**31), 0])
 
 
 def reading(file: Path) -> contextlib.AbstractContextManager[None]:

@@ -24,25 +24,33 @@ import math
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import keras
 import numpy as np
-import tensorflow as tf
 import tqdm
+from keras import ops
 
 from captioner import config
 from captioner.data.vocabulary import Vocabulary
-from captioner.decoder.batches import PhotoViews
+from captioner.decoder import losses
 from captioner.decoder.network import CaptionDecoder
-from captioner.scoring import evaluation
+from captioner.decoder.sampling import CaptionSampler
 from captioner.training import run_files
 
 _WEIGHTS_FILE, _HISTORY_FILE, _SETTINGS_FILE = "refined.weights.h5", "refined.csv", "refined.json"
 
 
+class Views(Protocol):
+    """Features of photos to train on, for example `captioner.decoder.batches.PhotoViews`."""
+
+    def take(self, indices: np.ndarray, random: np.random.Generator) -> dict[str, np.ndarray]:
+        """Returns `pooled` `(B, P)` and `regions` `(B, R, D)` of the photos at `indices` `(B,)` or of views of them."""
+
+
 def refine_decoder(
     decoder: CaptionDecoder,
-    views: PhotoViews,
+    views: Views,
     references: Mapping[str, Sequence[str]],
     vocabulary: Vocabulary,
     score_validation: Callable[[CaptionDecoder], dict[str, float]],
@@ -89,7 +97,7 @@ def refine_decoder(
             reward = float(np.mean(trainer.train_round(number, progress))) if number else None
             scores = {f"val_{name}": float(value) for name, value in score_validation(decoder).items()}
             history.append({"round": number, "reward": reward} | scores)
-            if evaluation.best_row(history) is history[-1]:
+            if run_files.best_row(history) is history[-1]:
                 decoder.save_weights(weights)
             history[-1]["seconds"] = time.monotonic() - started
         run_files.write_history(history_file, history)
@@ -105,17 +113,17 @@ class _Trainer:
     def __init__(self, decoder, views, references, vocabulary, settings: config.SelfCriticalConfig):
         self._decoder, self._views, self._settings = decoder, views, settings
         self._image_ids = list(references)
-        self._end_id, self._start_id = vocabulary.end_id, vocabulary.start_id
-        encoded = {i: [(*vocabulary.encode(text), self._end_id) for text in texts] for i, texts in references.items()}
+        end = vocabulary.end_id
+        encoded = {i: [(*vocabulary.encode(text), end) for text in texts] for i, texts in references.items()}
         self._reward = CiderReward(encoded)
-        self._num_steps = -(-min(settings.photos_per_round, len(self._image_ids)) // settings.batch_size)
-        # Added to logits: what is no word of a caption is never drawn.
-        self._forbidden = np.zeros(len(vocabulary), np.float32)
-        self._forbidden[[vocabulary.pad_id, vocabulary.start_id, vocabulary.unknown_id]] = -1e9
-        self._optimizer = keras.optimizers.Adam(settings.learning_rate, beta_2=0.99, global_clipnorm=1.0)
-        self._optimizer.build(decoder.trainable_variables)
-        self._sample = tf.function(self._traced_sample, reduce_retracing=True)
-        self._update = tf.function(self._traced_update, reduce_retracing=True)
+        # Full batches alone: who is left over has a turn in another round.
+        self._num_steps = max(min(settings.photos_per_round, len(self._image_ids)) // settings.batch_size, 1)
+        self._sampler = CaptionSampler(decoder, vocabulary)
+        self._learner = _Learner(decoder)
+        # XLA takes three times as long as plain kernels for this recurrence on a CPU.
+        self._is_compiled = keras.backend.backend() != "tensorflow"
+        optimizer = keras.optimizers.Adam(settings.learning_rate, beta_2=0.99, global_clipnorm=1.0)
+        self._learner.compile(optimizer, jit_compile=self._is_compiled)
 
     def train_round(self, number: int, progress: bool) -> list[float]:
         """Trains on the photos of round `number`, from 1, and returns the mean reward of each step."""
@@ -125,58 +133,56 @@ class _Trainer:
         rewards = []
         for step in tqdm.trange(self._num_steps, desc=f"round {number}", unit="step", disable=not progress):
             done = ((number - 1) * self._num_steps + step) / (settings.rounds * self._num_steps)
-            self._optimizer.learning_rate.assign(settings.learning_rate * (1 - 0.9 * done))
+            self._learner.optimizer.learning_rate.assign(settings.learning_rate * (1 - 0.9 * done))
             indices = order[step * settings.batch_size : (step + 1) * settings.batch_size]
             rewards.append(self._train_step(indices, random))
         return rewards
 
     def _train_step(self, indices: np.ndarray, random: np.random.Generator) -> float:
-        views = self._views.take(indices, random)
-        seed = random.integers(2**31, size=2, dtype=np.int32)
-        sampled = self._sample(views["pooled"], views["regions"], seed).numpy()  # (N, T)
+        settings, views = self._settings, self._views.take(indices, random)
+        chances = random.random((len(indices), settings.num_samples, settings.max_length), np.float32)
+        sampled = self._sampler.predict_on_batch(views | {"chances": chances})  # (B, K, T)
         rewards = np.array(
-            [self._reward.score(self._image_ids[i], row[row > 0].tolist()) for i, row in self._pair(indices, sampled)]
-        ).reshape(len(indices), -1)  # (B, K)
+            [
+                [self._reward.score(self._image_ids[i], words[words > 0].tolist()) for words in of_photo]
+                for i, of_photo in zip(indices, sampled, strict=True)
+            ]
+        )  # (B, K)
         siblings = (rewards.sum(axis=1, keepdims=True) - rewards) / (rewards.shape[1] - 1)
-        advantages = (rewards - siblings).reshape(-1).astype(np.float32)
-        target_ids = sampled[:, : (sampled > 0).sum(axis=1).max()]
-        first = np.full((len(target_ids), 1), self._start_id, np.int32)
-        input_ids = np.concatenate([first, target_ids[:, :-1]], axis=1)
+        # Where a length more is a compilation more, all are as long.
+        length = settings.max_length if self._is_compiled else (sampled > 0).sum(axis=-1).max()
+        target_ids = sampled[..., :length]
+        input_ids = np.pad(target_ids[..., :-1], [(0, 0), (0, 0), (1, 0)], constant_values=Vocabulary.start_id)
         # As in `captioner.decoder.batches`: the end marker is a target only.
-        input_ids[input_ids == self._end_id] = Vocabulary.pad_id
-        self._update(views["pooled"], views["regions"], input_ids, target_ids, advantages)
+        input_ids[input_ids == Vocabulary.end_id] = Vocabulary.pad_id
+        batch = {"input_ids": input_ids, "target_ids": target_ids, "advantages": (rewards - siblings).astype("float32")}
+        self._learner.train_on_batch(views | batch)
         return float(rewards.mean())
 
-    def _pair(self, indices: np.ndarray, sampled: np.ndarray):
-        return zip(np.repeat(indices, self._settings.num_samples), sampled, strict=True)
 
-    def _traced_sample(self, pooled, regions, seed):
-        """Draws `K` captions of each photo, `(N, T)` int32, padded behind the end marker."""
-        start = self._decoder.start(tf.cast(pooled, "float32"), tf.cast(regions, "float32"))
-        states, memory, keys = tf.nest.map_structure(lambda x: tf.repeat(x, self._settings.num_samples, axis=0), start)
-        token_ids = tf.fill(tf.shape(memory)[:1], self._start_id)
-        finished = tf.zeros_like(token_ids, tf.bool)
-        words = []
-        for number in range(self._settings.max_length):
-            logits, _, states = self._decoder.step(token_ids, states, memory, keys)
-            drawn = tf.random.stateless_categorical(logits + self._forbidden, 1, seed + number, dtype=tf.int32)[:, 0]
-            words.append(tf.where(finished, Vocabulary.pad_id, drawn))
-            finished |= drawn == self._end_id
-            token_ids = tf.where(finished, self._end_id, drawn)
-        return tf.stack(words, axis=1)
+class _Learner(keras.Model):
+    """What `train_on_batch` computes, of features, `input_ids` and `target_ids` `(B, K, T)`, and `advantages`."""
 
-    def _traced_update(self, pooled, regions, input_ids, target_ids, advantages):
-        pooled, regions = (
-            tf.repeat(tf.cast(x, "float32"), self._settings.num_samples, axis=0) for x in (pooled, regions)
-        )
-        inputs = {"pooled": pooled, "regions": regions, "input_ids": input_ids}
-        with tf.GradientTape() as tape:
-            logits = self._decoder(inputs, training=False)  # (N, T, V)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(target_ids, logits)  # (N, T)
-            counted = tf.cast(target_ids > 0, losses.dtype)
-            loss = tf.reduce_sum(advantages[:, None] * losses * counted) / tf.reduce_sum(counted)
-        variables = self._decoder.trainable_variables
-        self._optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+    def __init__(self, decoder: CaptionDecoder):
+        super().__init__(name="learner")
+        self.decoder = decoder
+
+    def build(self, input_shape):
+        """Does nothing: the decoder comes built."""
+
+    def call(self, inputs, training=False):
+        """Returns the loss of each caption's words and which of them count, `(B * K, T)`; nothing is dropped out."""
+        states, memory, keys = self.decoder.start(inputs["pooled"], inputs["regions"])
+        num_captions, length = ops.shape(inputs["input_ids"])[1:]
+        states = [ops.repeat(state, num_captions, axis=0) for state in states]
+        input_ids, target_ids = (ops.reshape(inputs[name], (-1, length)) for name in ("input_ids", "target_ids"))
+        logits, _ = self.decoder.read(input_ids, states, memory, keys)
+        return losses.word_cross_entropy(target_ids, logits)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Returns the mean over words of their losses times the advantage of their caption."""
+        word_losses, counted = y_pred
+        return ops.sum(ops.reshape(x["advantages"], (-1, 1)) * word_losses) / ops.sum(counted)
 
 
 def _digest(decoder: CaptionDecoder) -> str:

@@ -15,13 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from captioner import config, files
 from captioner.decoder import losses
 from captioner.decoder.batches import CaptionBatches
 from captioner.decoder.network import CaptionDecoder
-from captioner.scoring import evaluation
 from captioner.training import run_files
 
 
@@ -100,14 +98,6 @@ def train_decoder(
         return run.history
 
 
-def restart_dropout(decoder: CaptionDecoder, seed: int, epoch: int) -> None:
-    """Starts dropout anew, since Keras does not save where it stands: a resumed run drops the same units."""
-    random = np.random.default_rng([seed, epoch])
-    for layer in decoder.layers:
-        if isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
-            layer.seed_generator.state.assign([random.integers(2**31), 0])
-
-
 class _Run:
     """The files of one training run."""
 
@@ -136,7 +126,7 @@ class _Run:
     def save(self, decoder: CaptionDecoder, row: dict[str, float]) -> None:
         """Adds an epoch. The checkpoint comes last: an epoch without it never happened."""
         self.history.append(row)
-        if evaluation.best_row(self.history) is row:
+        if run_files.best_row(self.history) is row:
             with files.replace_file(self.best_file) as new:
                 decoder.save_weights(new)
         run_files.write_history(self._history_file, self.history)
@@ -149,7 +139,7 @@ class _Run:
 
     def should_stop(self) -> bool:
         """Whether `patience` epochs in a row brought nothing better."""
-        return bool(self.history) and len(self.history) - evaluation.best_row(self.history)["epoch"] >= self.patience
+        return bool(self.history) and len(self.history) - run_files.best_row(self.history)["epoch"] >= self.patience
 
 
 class _Scores(keras.callbacks.Callback):
@@ -172,7 +162,7 @@ class _Checkpoints(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._started = time.monotonic()
-        restart_dropout(self.model, self._seed, epoch)
+        run_files.restart_dropout(self.model, self._seed, epoch)
 
     def on_epoch_end(self, epoch, logs=None):
         row = {"epoch": epoch + 1} | {name: float(value) for name, value in logs.items()}

@@ -15,6 +15,7 @@ import pytest
 from captioner import config, files
 from captioner.artifacts import catalogue, manifest, saving
 from captioner.data import vocabulary
+from captioner.decoder.network import CaptionDecoder
 from captioner.encoders import specs
 from captioner.encoders.encoder import load_encoder
 from captioner.encoders.weights import WEIGHTS_VARIABLE
@@ -177,7 +178,7 @@ def test_two_cannot_save_one_captioner_at_once(tiny_captioner, tiny_bundle):
 def test_a_failure_while_saving_leaves_the_old_captioner_alone(tiny_captioner, tiny_bundle, monkeypatch, moment):
     before = read_all(tiny_bundle)
     if moment == "decoder":
-        monkeypatch.setattr(saving.CaptionDecoder, "save", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+        monkeypatch.setattr(CaptionDecoder, "save", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
         metrics = {}
     else:
         metrics = {"not JSON": object()}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from captioner import config
-from captioner.decoder import network
+from captioner.decoder import network, steps
 from captioner.decoder.attention import AdditiveAttention
 
 V, U, P, R, D, B, T = 11, 4, 6, 3, 5, 2, 5
@@ -196,7 +196,7 @@ def test_dropout_acts_in_training_only(inputs):
 
 def test_steps_of_beams_follow_the_beams_they_continue(inputs):
     model = build()
-    decoder_step = network.DecoderStep(model)
+    decoder_step = steps.DecoderStep(model)
     state = decoder_step.start(inputs["pooled"], inputs["regions"], 2)
     _, _, state = decoder_step.step(np.array([[4, 5], [6, 7]], np.int32), np.array([[0, 1], [0, 1]], np.int32), state)
     # The second beam of the first photo and the first of the second go on.

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from captioner import config
-from captioner.artifacts import manifest, saving
+from captioner.artifacts import manifest, parts, saving
 from captioner.data import datasets
 from captioner.data.vocabulary import Vocabulary
-from captioner.encoders import crops, features, specs, stages
+from captioner.encoders import crops, features, kernels, specs, stages
 from captioner.encoders.encoder import load_encoder
 from captioner.training import fine_tuning, recipe
 
@@ -100,7 +100,7 @@ def test_an_encoder_is_not_split_behind_a_layer_it_has_not(staged):
 def test_every_encoder_can_be_split_where_its_spec_says():
     for name in ("mobilenet_v2", "efficientnet_lite2", "compact"):
         stem, late = stages.split_encoder(load_encoder(name, weights=None))
-        assert len(stages.find_kernels(late)) > 5, name
+        assert len(kernels.find_kernels(late)) > 5, name
         assert late.input.shape[1:] == stem.map_shape
 
 
@@ -207,13 +207,13 @@ def test_what_was_tuned_is_saved_with_the_captioner_and_comes_back(
     for ours, theirs in zip(loaded.encoder.encode(drawn_photos), captioner.encoder.encode(drawn_photos), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     card = (folder / "README.md").read_text()
-    assert "its last stages trained with the decoder" in card and "It is a toy, CC0." in card
+    assert "`, trained with the decoder" in card and "It is a toy, CC0." in card
 
-    (folder / saving.KERNELS_FILE).write_bytes(b"damaged")
+    (folder / parts.KERNELS_FILE).write_bytes(b"damaged")
     manifest.write_manifest(folder)
     with pytest.raises(ValueError, match=r"does not hold fine-tuned weights of staged\. Received: "):
         saving.load_captioner(folder)
-    (folder / saving.KERNELS_FILE).unlink()
+    (folder / parts.KERNELS_FILE).unlink()
     manifest.write_manifest(folder)
     with pytest.raises(ValueError, match="was trained on features of another encoder"):
         saving.load_captioner(folder)

@@ -30,7 +30,8 @@ def test_a_stage_leaves_the_folder_alone_in_which_another_process_trains(train, 
 
 def test_fine_tuning_leaves_the_folder_alone_in_which_another_process_trains(tmp_path, monkeypatch):
     """Only reached after its maps are made, so here all before that is left out."""
-    monkeypatch.setattr(fine_tuning, "_Run", lambda *_: SimpleNamespace(train=lambda *_: pytest.fail("it trained")))
+    run = SimpleNamespace(train=lambda *_: pytest.fail("it trained"))
+    monkeypatch.setattr(fine_tuning.epochs, "Run", lambda *_, **__: run)
     for name in ("_describe", "_Encoded", "_Trainer", "PhotoBatches"):
         monkeypatch.setattr(fine_tuning, name, lambda *_: None)
     names = [f"{split}{views}" for split in ("train", "validation") for views in ("", " views")]

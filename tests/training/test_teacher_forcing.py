@@ -11,8 +11,7 @@ from captioner import config, files, inference
 from captioner.data.vocabulary import SPECIAL_WORDS, Vocabulary
 from captioner.decoder import batches, losses
 from captioner.decoder.network import CaptionDecoder
-from captioner.scoring import evaluation
-from captioner.training import teacher_forcing
+from captioner.training import run_files, teacher_forcing
 
 VOCABULARY = Vocabulary([*SPECIAL_WORDS, "a", "red", "blue", "circle", "square"])
 PHOTOS = {"1.jpg": "a red circle", "2.jpg": "a blue circle", "3.jpg": "a red square", "4.jpg": "a blue square"}
@@ -183,7 +182,7 @@ def finished(tmp_path_factory):
 
 def test_the_best_epoch_is_kept_not_the_last(finished):
     folder, decoder, history = finished
-    assert evaluation.best_row(history)["epoch"] == 2
+    assert run_files.best_row(history)["epoch"] == 2
     best = make_decoder()
     best.load_weights(folder / "best.weights.h5")
     for got, expected in zip(decoder.get_weights(), best.get_weights(), strict=True):

@@ -15,6 +15,9 @@ from keras import ops
 from captioner import config
 from captioner.data.photos import draw_boxes
 
+# The box of a whole photo.
+WHOLE = np.array([0.0, 0.0, 1.0, 1.0], np.float32)
+
 
 def draw_views(rng: np.random.Generator, count: int, options: config.ViewsConfig) -> dict[str, np.ndarray]:
     """Draws how `count` photos are to be seen.
@@ -34,6 +37,21 @@ def draw_views(rng: np.random.Generator, count: int, options: config.ViewsConfig
     shares = np.where(rng.random(count) < options.blended, rng.uniform(0.5, 1.0, count), 1.0)
     drawn = {"boxes": boxes, "factors": factors, "shares": shares}
     return {name: values.astype(np.float32) for name, values in drawn.items()}
+
+
+def draw_some(
+    rng: np.random.Generator, count: int, options: config.ViewsConfig, share: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws boxes and factors as `draw_views` does for this share of `count` photos; the others are seen whole."""
+    drawn = draw_views(rng, count, options)
+    whole = rng.random(count) >= share
+    drawn["boxes"][whole], drawn["factors"][whole] = WHOLE, 1.0
+    return drawn["boxes"], drawn["factors"]
+
+
+def see(photos, boxes, factors, size: int):
+    """Returns views of photos `(B, S, S, 3)` uint8 as pixels, float32 `(B, V, V, 3)`; see `draw_views`."""
+    return jitter_colors(cut_boxes(ops.cast(photos, "float32"), boxes, size), factors)
 
 
 def cut_boxes(photos, boxes, size: int):

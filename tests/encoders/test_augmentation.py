@@ -6,7 +6,7 @@ from keras import ops
 from PIL import Image
 
 from captioner import config
-from captioner.distillation import augmentation
+from captioner.encoders import augmentation
 
 WHOLE = [0.0, 0.0, 1.0, 1.0]
 

@@ -1,0 +1,32 @@
+"""The files of a saved captioner that hold weights, and a captioner without TensorFlow, to teach on any backend."""
+
+from pathlib import Path
+
+from captioner.artifacts import catalogue, manifest
+from captioner.data.vocabulary import Vocabulary
+from captioner.decoder.sight import Sight, Teacher
+from captioner.decoder.weights import load_decoder
+from captioner.encoders import compact, kernels, specs, weights
+
+DECODER_FILE, VOCABULARY_FILE = "decoder.keras", "vocabulary.json"
+# Kernels of the encoder that were fine-tuned; the rest of it comes from where it always comes from.
+KERNELS_FILE = "fine_tuned.h5"
+
+
+def load_teacher(folder: Path) -> Teacher:
+    """Loads a saved captioner, to teach.
+
+    Raises:
+        FileNotFoundError: If there is none, a file of it is missing, or its encoder's weights cannot be had.
+        ValueError: If a file is damaged.
+    """
+    settings = catalogue.read_config(folder)["encoder"]
+    name, own = settings["name"], folder / compact.WEIGHTS_FILE
+    manifest.check_manifest(folder, (VOCABULARY_FILE, DECODER_FILE), whole=True)
+    network = weights.load_network(name, weights.find_weights(name, own if own.is_file() else None))
+    network = specs.cut_network(name, network, settings["regions_layer"])
+    if (folder / KERNELS_FILE).is_file():
+        kernels.load_kernels(network, folder / KERNELS_FILE)
+    words = Vocabulary.load(folder / VOCABULARY_FILE).words
+    sight = Sight(name, network, load_decoder(folder / DECODER_FILE))
+    return Teacher(folder.name, catalogue.version_of(folder), words, sight)

@@ -1,0 +1,142 @@
+"""From photos to weights, with drawn pictures and a toy encoder, and from these to a captioner."""
+
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from captioner import config
+from captioner.artifacts import parts, saving
+from captioner.data import datasets
+from captioner.data.vocabulary import Vocabulary
+from captioner.decoder.sight import build_sight
+from captioner.encoders import augmentation, specs
+from captioner.training import from_photos, live_views, recipe
+
+SETTINGS = from_photos.Settings(
+    config.DecoderConfig(units=8, embedding_size=4, attention_size=4, memory_size=8, dropout=0.0),
+    config.EndToEndConfig(epochs=2, frozen_epochs=1, photos_per_batch=8, warmup_steps=2, view_share=0.0),
+    config.SelfCriticalConfig(rounds=1, photos_per_round=8, batch_size=4, num_samples=2, max_length=5),
+)
+
+
+def build_network():
+    photo = keras.Input((32, 32, 3))
+    grid = keras.layers.Conv2D(5, 8, strides=8, activation="relu", name="grid")(photo)  # (B, 4, 4, 5)
+    return keras.Model(photo, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(grid)))
+
+
+@pytest.fixture(autouse=True)
+def _toy(monkeypatch, tmp_path):
+    keras.utils.set_random_seed(0)
+    build_network().save_weights(tmp_path / "toy_imagenet.weights.h5")
+    spec = specs.EncoderSpec(
+        build=build_network,
+        preprocess=lambda pixels: pixels / 127.5 - 1,
+        pooled_layer=None,
+        regions_layers=("grid",),
+        url="http://127.0.0.1:9/toy.h5",
+        image_size=32,
+    )
+    monkeypatch.setitem(specs.ENCODERS, "toy", spec)
+    monkeypatch.setenv("CAPTIONER_WEIGHTS", str(tmp_path))
+
+
+@pytest.fixture
+def dataset(project, drawn_dir):
+    return datasets.read_dataset(drawn_dir, ("train", "validation"))
+
+
+def tune(dataset, folder, *, teachers=(), settings=SETTINGS):
+    return from_photos.tune(dataset, "toy", folder, settings=settings, teachers=teachers, progress=False)
+
+
+def measure(dataset, folder, **more):
+    plan = recipe.plan_training(config.RecipeConfig(data=str(dataset.folder), encoder="toy", **more))
+    return recipe.measure_tuned(dataclasses.replace(plan, settings=plan.settings), folder, name="toy", progress=False)
+
+
+def test_what_was_trained_becomes_a_captioner_that_can_teach(dataset, tmp_path):
+    facts = tune(dataset, tmp_path / "run")
+    assert facts == from_photos.read_facts(tmp_path / "run")
+    assert (facts["encoder"], facts["data"], facts["teachers"]) == ("toy", "drawings", [])
+    assert [row["epoch"] for row in facts["fine_tuning"]] == [0, 1, 2]
+    assert [row["round"] for row in facts["refinement"]] == [0, 1]
+
+    shape = dataclasses.asdict(SETTINGS.decoder)
+    trained = measure(dataset, tmp_path / "run", mirrored=False, decoder=shape)
+    assert trained.captioner.encoder.changed_layers == ("grid",)
+    assert trained.report["taught_by"] == [] and trained.report["fine_tuning"] == facts["fine_tuning"]
+    assert trained.report["trained_with"].endswith(", tensorflow") and trained.report["cider_d"] >= 0
+    folder = saving.save_captioner(trained.captioner, tmp_path / "artifacts" / "toy", trained.report)
+    assert "together with its encoder, from photos" in (folder / "README.md").read_text()
+
+    teacher = parts.load_teacher(folder)
+    assert (teacher.name, teacher.words) == ("toy", trained.captioner.vocabulary.words)
+    photo = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), np.uint8)
+    inputs = {"photos": photo, "boxes": augmentation.WHOLE[None], "factors": np.ones((1, 3), np.float32)}
+    ids = np.array([[[teacher.words.index("<start>"), 5, 6, 7]]], np.int32)
+    expected = trained.captioner.decoder.call(
+        dict(zip(("pooled", "regions"), trained.captioner.encoder.encode(photo), strict=True))
+        | {"input_ids": ids[0, :, :-1]}
+    )
+    read = teacher.sight.read(teacher.sight.start(inputs, False), ids, False)
+    np.testing.assert_allclose(read, expected, rtol=1e-3, atol=1e-4)
+
+    taught = tune(dataset, tmp_path / "taught", teachers=[teacher])
+    assert taught["teachers"] == ["toy"]
+    other = dataclasses.replace(teacher, words=(*teacher.words, "owl"))
+    with pytest.raises(ValueError, match=r"toy cannot teach: it was trained on other captions"):
+        tune(dataset, tmp_path / "other", teachers=[other])
+
+
+def test_a_run_that_has_ended_is_found_again_and_another_is_not_taken_for_it(dataset, tmp_path, monkeypatch):
+    facts = tune(dataset, tmp_path / "run")
+    monkeypatch.setattr(from_photos, "train_from_photos", lambda *_, **__: pytest.fail("it trained again"))
+    assert tune(dataset, tmp_path / "run") == facts
+    with pytest.raises(ValueError, match="holds another training run"):
+        tune(dataset, tmp_path / "run", settings=from_photos.suggest_settings(dataset, 1, num_epochs=2, rounds=1))
+    with pytest.raises(FileNotFoundError, match="No tuning has ended in"):
+        from_photos.read_facts(tmp_path / "nothing")
+
+
+def test_drawings_are_seen_whole_and_runs_named_by_what_they_are_of(dataset):
+    assert from_photos.suggest_settings(dataset, 0, num_epochs=2, rounds=1).end_to_end.view_share == 0
+    settings = config.RecipeConfig(encoder="compact", seed=3)
+    assert from_photos.name_run(dataset, settings, taught=True) == "compact-drawings-seed3-taught"
+    flickr8k = dataclasses.replace(dataset, name="flickr8k")
+    named = from_photos.name_run(flickr8k, config.RecipeConfig(encoder="vgg16"), taught=False)
+    assert named == "vgg16-end-to-end"
+
+
+def test_features_are_means_over_a_view_and_its_mirror_image(dataset):
+    words = Vocabulary.from_captions(text for _, text in dataset.captions("train"))
+    sight = build_sight("toy", words, SETTINGS.decoder)
+    rng = np.random.default_rng(0)
+    photos = rng.integers(0, 256, (2, 32, 32, 3), np.uint8)
+    viewer = live_views.Viewer(sight)
+    boxes, factors = np.tile(augmentation.WHOLE, (2, 1)), np.ones((2, 3), np.float32)
+    seen = viewer.look(photos, boxes, factors)
+    both = [sight.network(one / np.float32(127.5) - 1) for one in (photos, photos[:, :, ::-1])]
+    turned = np.array(both[1]["regions"]).reshape(2, 4, 4, 5)[:, :, ::-1].reshape(2, 16, 5)
+    np.testing.assert_allclose(seen["regions"], (np.array(both[0]["regions"]) + turned) / 2, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        seen["pooled"], (np.array(both[0]["pooled"]) + np.array(both[1]["pooled"])) / 2, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_the_command_trains_measures_and_keeps(dataset, project, monkeypatch, capsys, tmp_path):
+    from captioner.command_line.commands import main
+
+    monkeypatch.setattr(from_photos, "suggest_settings", lambda *_, **__: SETTINGS)
+    monkeypatch.setattr(config, "suggest_decoder", lambda *_, **__: SETTINGS.decoder)
+    monkeypatch.setattr(config, "ENCODERS", (*config.ENCODERS, "toy"))
+    arguments = ["tune", "--data", str(dataset.folder), "--encoder", "toy", "--name", "toy"]
+    assert main(arguments) == 0
+    assert f"The captioner is in {config.ARTIFACTS_DIR / 'toy'}." in capsys.readouterr().out
+    metrics = json.loads((config.ARTIFACTS_DIR / "toy" / "metrics.json").read_text())
+    assert metrics["captioner"] == "toy" and metrics["refinement"]
+    assert main([*arguments, "--teachers", str(tmp_path / "nobody")]) == 1
+    assert "nobody" in capsys.readouterr().err
