@@ -88,11 +88,14 @@ class _Run:
 
         options = self.options
         num_photos = f"{len(self.missing):,} photo{'s' * (len(self.missing) > 1)}"
-        self.say(f"Loading {self.folder.name} for {num_photos} ...")
-        captioner = steps.load_captioner(self.folder)
-        search = choose_search(captioner, options)
-        with contextlib.closing(bulk.caption_paths(captioner, self.missing, search)) as batches:
-            self.write(batches)
+        text = f"Loading {self.folder.name} for {num_photos} ..."
+        with contextlib.nullcontext() if options.quiet else steps.waiting(text):
+            captioner = steps.load_captioner(self.folder)
+            batches = bulk.caption_paths(captioner, self.missing, choose_search(captioner, options))
+            # They belong to it: TensorFlow compiles what they run.
+            first = next(batches, [])
+        with contextlib.closing(batches):
+            self.write(itertools.chain([first], batches))
 
     def write(self, batches) -> None:
         if not self.options.resume:

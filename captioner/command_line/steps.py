@@ -2,16 +2,54 @@
 
 import contextlib
 import dataclasses
+import os
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from captioner import output, startup
+
+# Between two signs of life.
+_DOT_SECONDS = 0.5
 
 
 def say(text: object) -> None:
     """Tells the person something that is no result."""
     if sys.stderr:
         print(output.escape_steering(str(text)), file=sys.stderr, flush=True)
+
+
+def _is_at_terminal() -> bool:
+    with contextlib.suppress(AttributeError, OSError):  # Nothing is there, or it is no file.
+        return os.isatty(sys.stderr.fileno())
+    return False
+
+
+@contextlib.contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """Says what takes seconds and, on a terminal, adds a dot every now and then until it is done."""
+    if not _is_at_terminal():
+        say(text)
+        yield
+        return
+    done = threading.Event()
+    # A way to the terminal of its own: while TensorFlow is imported, what goes to standard error is thrown away.
+    with open(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding, errors="replace") as screen:
+
+        def add_dots() -> None:
+            while not done.wait(_DOT_SECONDS):
+                print(".", end="", file=screen, flush=True)
+
+        thread = threading.Thread(target=add_dots, daemon=True)
+        print(output.escape_steering(text), end="", file=screen, flush=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+            print(file=screen)
 
 
 def check_output(path: Path | None) -> None:

@@ -1,0 +1,55 @@
+"""What is said while something takes seconds."""
+
+import os
+import re
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from captioner.command_line import steps
+
+
+@pytest.fixture
+def read_screen(monkeypatch):
+    """A terminal, with a dot every hundredth of a second, in the place of standard error; reads what came to it."""
+    screen, terminal = os.openpty()
+    os.set_blocking(screen, False)
+    stream = os.fdopen(terminal, "w", encoding="utf-8")
+    monkeypatch.setattr(steps, "sys", SimpleNamespace(stderr=stream))
+    monkeypatch.setattr(steps, "_DOT_SECONDS", 0.01)
+
+    def read():
+        try:
+            return os.read(screen, 100_000).decode()
+        except BlockingIOError:
+            return ""
+
+    yield read
+    stream.close()
+    os.close(screen)
+
+
+def test_on_a_terminal_dots_are_added_until_it_is_done(read_screen):
+    said = ""
+    with steps.waiting("Loading a\x1b[31mb"):
+        while "..." not in said:
+            time.sleep(0.001)
+            said += read_screen()
+    said += read_screen()
+    assert said.strip(".\r\n") == r"Loading a\x1b[31mb" and said.endswith(".\r\n")
+    time.sleep(0.05)
+    assert not read_screen()
+
+
+def test_an_error_meanwhile_begins_its_own_line(read_screen):
+    with pytest.raises(ValueError, match="damaged"), steps.waiting("Loading ..."):
+        raise ValueError("damaged")
+    assert re.fullmatch(r"Loading \.{3,}\r\n", read_screen())
+
+
+def test_elsewhere_it_is_said_once(capsys, monkeypatch):
+    monkeypatch.setattr(steps, "_DOT_SECONDS", 0.01)
+    with steps.waiting("Loading ..."):
+        time.sleep(0.05)
+    assert capsys.readouterr().err == "Loading ...\n"
