@@ -59,10 +59,19 @@ def read_history(file: Path, num_rows: int | None = None) -> list[dict]:
         ValueError: If the file is missing or damaged.
     """
     with reading(file), open(file, newline="", encoding="utf-8") as lines:
-        rows = [{name: float(cell) if cell else None for name, cell in row.items()} for row in csv.DictReader(lines)]
+        rows = [{name: _read_number(cell) for name, cell in row.items()} for row in csv.DictReader(lines)]
         if len(rows) < (num_rows or 1) or not all(row["val_cider_d"] is not None for row in rows):
             raise ValueError(f"{len(rows)} rows")
     return rows[:num_rows]
+
+
+def _read_number(cell: str | None) -> int | float | None:
+    """Returns a cell as it was written: a run that goes on leaves the same bytes."""
+    if not cell:
+        return None
+    with contextlib.suppress(ValueError):
+        return int(cell)
+    return float(cell)
 
 
 def digest(content: object) -> str:

@@ -1,4 +1,4 @@
-"""Two trainings in one folder: the second is told who is there, and changes nothing."""
+"""The files of a run: read as they were written, and kept by whoever trains in their folder."""
 
 from types import SimpleNamespace
 
@@ -9,6 +9,13 @@ from captioner import files
 from captioner.training import fine_tuning, recipe, run_files, self_critical, teacher_forcing
 
 DECODER = SimpleNamespace(get_weights=lambda: [np.zeros(2)])
+
+
+def test_a_history_that_was_read_is_written_with_the_same_bytes(tmp_path):
+    rows = [{"epoch": 1, "loss": 4.25, "val_cider_d": 0.0}, {"epoch": 2, "loss": None, "val_cider_d": 1e-07}]
+    run_files.write_history(tmp_path / "history.csv", rows)
+    read = run_files.read_history(tmp_path / "history.csv")
+    assert repr(read) == repr(rows)
 
 
 @pytest.mark.parametrize(
