@@ -13,6 +13,7 @@ import json
 import statistics
 import time
 
+from benchmarks import results_table
 from captioner import startup
 from captioner.artifacts import results
 
@@ -104,8 +105,9 @@ def _read_results() -> dict[str, dict]:
     """Returns the kept results that are of an encoder as such: those named like it, and those of an encoder of ours."""
     from captioner.encoders import specs
 
-    kept = results.read_results().items()
-    return {name: report for name, report in kept if name in specs.ENCODERS or report.get("encoder_facts")}
+    kept = results.read_results()
+    singles = {name: kept[name] for name in results_table.group_seeds(kept)}
+    return {name: one for name, one in singles.items() if name in specs.ENCODERS or one.get("encoder_facts")}
 
 
 def _encoder_of(captioner: str, report: dict) -> str:

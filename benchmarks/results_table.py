@@ -7,6 +7,8 @@ without the captions. `looked_at.json` is what a person judged, photo by photo.
 """
 
 import argparse
+import collections
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,11 +43,15 @@ def build_table(reports: dict[str, dict], published: list[dict], ensemble: dict 
     if not reports:
         return "No result is kept yet: `--keep` takes that of a captioner which the notebook made from all of Flickr8k."
     lines = ["| | split | " + " | ".join(SCORES.values()) + " |", "|---" * (len(SCORES) + 2) + "|"]
-    controlled = next((name for name, report in reports.items() if report.get("controls")), None)
+    seeds = group_seeds(reports)
+    controlled = next((name for name in reports if name in seeds and reports[name].get("controls")), None)
     for name, report in reports.items():
+        if name not in seeds:
+            continue
         for row in (report, report.get("test")):
             if row:
                 lines.append(_row(f"**{name}**, {row['num_beams']} beams", row["split"], row))
+        lines += _mean_rows(name, seeds[name]) if len(seeds[name]) > 1 else []
         labels = {
             "shuffled": "its captions, shuffled among the photos",
             "most_common": "the commonest train caption for every photo",
@@ -55,9 +61,38 @@ def build_table(reports: dict[str, dict], published: list[dict], ensemble: dict 
             if name == controlled and control in report["controls"]:
                 lines.append(_row(label, report["split"], report["controls"][control]))
     for row in (ensemble, ensemble["test"]) if ensemble else ():
-        lines.append(_row(f"{' and '.join(ensemble['members'])} together", row["split"], row))
+        lines.append(_row(f"{_name_members(ensemble['members'])} together", row["split"], row))
     lines += [_row(f"published: [{row['name']}]({row['source']})", row["split"], row) for row in published]
     return "\n".join(lines)
+
+
+def group_seeds(reports: dict[str, dict]) -> dict[str, list[dict]]:
+    """Returns each captioner that is not one of several seeds, with its report and those of its other seeds behind it.
+
+    Args:
+        reports: As for `build_table`; `<name>-seed1` is another seed of `<name>`.
+    """
+    bases = {name: name.partition("-seed")[0] for name in reports}
+    bases = {name: base if base in reports else name for name, base in bases.items()}
+    return {base: [reports[name] for name in reports if bases[name] == base] for base in dict.fromkeys(bases.values())}
+
+
+def _name_members(members: list[str]) -> str:
+    """Returns who writes together, seeds of one captioner counted."""
+    counts = collections.Counter(name.partition("-seed")[0] for name in members)
+    return " and ".join(name if count == 1 else f"{count} seeds of {name}" for name, count in counts.items())
+
+
+def _mean_rows(name: str, reports: list[dict]) -> Iterator[str]:
+    """Yields a row for each split: means over seeds, with the standard deviation among them."""
+    for rows in (reports, [report["test"] for report in reports]):
+        means = {}
+        for key in SCORES:
+            values = [row.get(key) for row in rows]
+            known = None not in values
+            means[key] = f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}" if known else "-"
+        cells = " | ".join(means.values())
+        yield f"| {name}, mean of {len(rows)} seeds | {rows[0]['split']} | {cells} |"
 
 
 def build_claims_table(reports: dict[str, dict]) -> str:
@@ -66,7 +101,8 @@ def build_claims_table(reports: dict[str, dict]) -> str:
     Args:
         reports: As for `build_table`.
     """
-    asked = {name: report["claims"] for name, report in reports.items() if "claims" in report}
+    singles = group_seeds(reports)
+    asked = {name: report["claims"] for name, report in reports.items() if name in singles and "claims" in report}
     for report in reports.values():
         if "claims" in report.get("controls", {}).get("human", {}):
             asked |= {"people": report["controls"]["human"]["claims"]}

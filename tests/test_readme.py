@@ -80,12 +80,12 @@ def test_each_step_of_a_training_is_a_row_with_its_best_scores():
 def test_captioners_that_write_together_stand_below_those_that_write_alone():
     scores = dict.fromkeys(results_table.SCORES, 12.34)
     alone = {"toy": scores | {"split": "validation", "num_beams": 3}}
-    ensemble = scores | {"members": ["toy", "other"], "split": "validation", "meteor": None}
+    ensemble = scores | {"members": ["toy", "other-seed0", "other-seed1"], "split": "validation", "meteor": None}
     ensemble["test"] = scores | {"split": "test"}
     rows = results_table.build_table(alone, [], ensemble).splitlines()[3:]
     assert rows == [
-        "| toy and other together | validation | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 | - |",
-        "| toy and other together | test | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 |",
+        "| toy and 2 seeds of other together | validation | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 | - |",
+        "| toy and 2 seeds of other together | test | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 |",
     ]
 
 
@@ -101,6 +101,22 @@ def test_a_table_has_a_row_for_each_split_and_control_and_for_what_others_publis
     assert rows[2].startswith("| people, each caption against the other four | validation |")
     assert [row.split(" |")[0] for row in rows[3:5]] == ["| **lesser**, 3 beams"] * 2
     assert rows[5].startswith("| published: [others](https://example.org) | test | 12.3 |")
+
+
+def test_seeds_of_a_captioner_stand_as_one_mean_with_its_deviation():
+    def report(cider_d, meteor=20.0):
+        scores = dict.fromkeys(results_table.SCORES, 12.0) | {"cider_d": cider_d, "meteor": meteor}
+        return scores | {"split": "validation", "num_beams": 3, "test": scores | {"split": "test", "num_beams": 3}}
+
+    reports = {"toy-seed1": report(54.0), "toy": report(52.0), "toy-seed2": report(50.0, None), "x-seed1": report(1.0)}
+    rows = results_table.build_table(reports, []).splitlines()[2:]
+    assert [row.split(" |")[0] for row in rows] == [
+        *["| **toy**, 3 beams"] * 2,
+        *["| toy, mean of 3 seeds"] * 2,
+        *["| **x-seed1**, 3 beams"] * 2,
+    ]
+    cells = "12.0 ± 0.0 | 12.0 ± 0.0 | 12.0 ± 0.0 | 12.0 ± 0.0 | 52.0 ± 2.0 | 12.0 ± 0.0 | - |"
+    assert rows[2:4] == [f"| toy, mean of 3 seeds | {split} | {cells}" for split in ("validation", "test")]
 
 
 def test_claims_stand_beside_those_of_people_where_captions_were_asked_for_them():

@@ -17,6 +17,7 @@ from captioner.command_line.scoring import run_score
 
 # Said before seconds of silence.
 _LOADING = "Loading TensorFlow ..."
+_LOADING_KERAS = "Loading Keras ..."
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -147,7 +148,7 @@ def run_tune(options: argparse.Namespace) -> int:
         catalogue.read_config(teacher)
     catalogue.check_writable()
     settings = config.RecipeConfig(data=str(options.data or "auto"), encoder=options.encoder, seed=options.seed)
-    steps.say(_LOADING)
+    steps.say(_LOADING_KERAS)
     startup.keep_freed_memory()
     # JAX will do as well, and is faster on a GPU.
     startup.import_keras(any_backend=True)
@@ -188,7 +189,7 @@ def run_distill(options: argparse.Namespace) -> int:
 
     dataset = datasets.read_dataset(steps.locate_data(options.data), ("train", "validation"))
     steps.say_notes(dataset)
-    steps.say(_LOADING)
+    steps.say(_LOADING_KERAS)
     startup.keep_freed_memory()
     # JAX will do as well, and is faster on a GPU.
     startup.import_keras(any_backend=True)

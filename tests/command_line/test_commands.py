@@ -311,7 +311,7 @@ def test_help_tells_the_default_of_every_option_and_gives_examples(capsys):
         (["evaluate", "--captioner", "x", "--split", "test"], "Loading x ..."),
         (["extract"], "Loading TensorFlow ..."),
         (["train"], "Loading TensorFlow ..."),
-        (["distill"], "Loading TensorFlow ..."),
+        (["distill"], "Loading Keras ..."),
     ],
 )
 def test_what_is_loading_is_said_before_seconds_of_silence(loaded, data, capsys, monkeypatch, arguments, loading):
