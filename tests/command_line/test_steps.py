@@ -36,6 +36,7 @@ def test_on_a_terminal_dots_are_added_until_it_is_done(read_screen):
         while "..." not in said:
             time.sleep(0.001)
             said += read_screen()
+    time.sleep(0.05)
     said += read_screen()
     assert said.strip(".\r\n") == r"Loading a\x1b[31mb" and said.endswith(".\r\n")
     time.sleep(0.05)
@@ -45,7 +46,14 @@ def test_on_a_terminal_dots_are_added_until_it_is_done(read_screen):
 def test_an_error_meanwhile_begins_its_own_line(read_screen):
     with pytest.raises(ValueError, match="damaged"), steps.waiting("Loading ..."):
         raise ValueError("damaged")
-    assert re.fullmatch(r"Loading \.{3,}\r\n", read_screen())
+    said = ""
+    # A terminal hands on what was written bit by bit.
+    for _ in range(1000):
+        said += read_screen()
+        if said.endswith("\n"):
+            break
+        time.sleep(0.001)
+    assert re.fullmatch(r"Loading \.{3,}\r\n", said)
 
 
 def test_elsewhere_it_is_said_once(capsys, monkeypatch):
