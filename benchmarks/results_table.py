@@ -2,8 +2,8 @@
 
     python -m benchmarks.results_table [--keep artifacts/NAME] [--write]
 
-A result, `artifacts/results/<data>-<name>.json`, is the `metrics.json` that `model.ipynb` wrote for a captioner,
-without the captions. `looked_at.json` is what a person judged, photo by photo.
+A result, `artifacts/results/<data>-<name>.json`, is the `metrics.json` that the notebook, `train` or `tune` wrote for a
+captioner, without the captions. `looked_at.json` is what a person judged, photo by photo.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def build_table(reports: dict[str, dict], published: list[dict], ensemble: dict 
         ensemble: From `captioner.artifacts.results.read_ensemble`.
     """
     if not reports:
-        return "No result is kept yet: `--keep` takes that of a captioner which the notebook made from all of Flickr8k."
+        return "No result is kept yet: `--keep` takes that of a captioner which was made from all of Flickr8k."
     lines = ["| | split | " + " | ".join(SCORES.values()) + " |", "|---" * (len(SCORES) + 2) + "|"]
     seeds = group_seeds(reports)
     controlled = next((name for name in reports if name in seeds and reports[name].get("controls")), None)
@@ -85,7 +85,10 @@ def _name_members(members: list[str]) -> str:
 
 def _mean_rows(name: str, reports: list[dict]) -> Iterator[str]:
     """Yields a row for each split: means over seeds, with the standard deviation among them."""
-    for rows in (reports, [report["test"] for report in reports]):
+    tested = [report["test"] for report in reports if report.get("test")]
+    for rows in (reports, tested):
+        if len(rows) < len(reports):
+            continue
         means = {}
         for key in SCORES:
             values = [row.get(key) for row in rows]

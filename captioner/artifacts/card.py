@@ -99,7 +99,7 @@ Describes a {one} in one English sentence.
 - Training: on the train split of {data}, {training}.
   Freely written validation captions decided by their CIDEr-D which weights were kept.
 
-| score on {split} ({photos} {subject}) | percent |
+| score on {split} ({photos} {subject}) | times 100 |
 |---|---|
 {rows}
 

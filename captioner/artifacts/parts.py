@@ -18,15 +18,21 @@ def load_teacher(folder: Path) -> Teacher:
 
     Raises:
         FileNotFoundError: If there is none, a file of it is missing, or its encoder's weights cannot be had.
-        ValueError: If a file is damaged.
+        ValueError: If a file is damaged, or its encoder has other weights than it was trained on.
     """
     settings = catalogue.read_config(folder)["encoder"]
     name, own = settings["name"], folder / compact.WEIGHTS_FILE
     manifest.check_manifest(folder, (VOCABULARY_FILE, DECODER_FILE), whole=True)
-    network = weights.load_network(name, weights.find_weights(name, own if own.is_file() else None))
-    network = specs.cut_network(name, network, settings["regions_layer"])
+    specs.find_spec(name)
+    whole = weights.load_network(name, weights.find_weights(name, own if own.is_file() else None))
+    network = specs.cut_network(name, whole, settings["regions_layer"])
     if (folder / KERNELS_FILE).is_file():
         kernels.load_kernels(network, folder / KERNELS_FILE)
+    if (fingerprint := weights.digest_weights(whole)) != settings["fingerprint"]:
+        raise ValueError(
+            f"The captioner at {folder} was trained with other weights of {name}, so it cannot teach: "
+            f"{settings['fingerprint']} is expected. Received: {fingerprint}"
+        )
     words = Vocabulary.load(folder / VOCABULARY_FILE).words
-    sight = Sight(name, network, load_decoder(folder / DECODER_FILE))
+    sight = Sight(name, network, load_decoder(folder / DECODER_FILE), fingerprint)
     return Teacher(folder.name, catalogue.version_of(folder), words, sight)

@@ -1,8 +1,9 @@
 """A saved captioner: a folder with everything that captions need but the weights of an encoder that is had elsewhere.
 
 `artifacts/<name>/` holds `decoder.keras`, `vocabulary.json`, `config.json` (which encoder with which weights, how to
-search, how captions were cleaned), `metrics.json` (what was measured) and `README.md` (the model card). It is written
-beside its place and renamed, so nobody ever loads half of one. Nothing in it is pickled.
+search, how captions were cleaned), `metrics.json` (what was measured), `README.md` (the model card) and `manifest.json`
+(digests of all of these); where the encoder learnt, `fine_tuned.h5`, and where it is our own, its weights. It is
+written beside its place and renamed, so nobody ever loads half of one. Nothing in it is pickled.
 """
 
 import dataclasses

@@ -142,7 +142,11 @@ def build_parser(runs: Mapping[str, Callable], name: str) -> argparse.ArgumentPa
     options.add_data_option(tune)
     tune.add_argument("--encoder", choices=config.ENCODERS, required=True, help="the network that learns as a whole")
     tune.add_argument(
-        "--teachers", nargs="+", type=Path, default=[], metavar="DIR", help="captioners of the same captions that teach"
+        "--teachers",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="captioners of the same captions that teach: names in artifacts/, or folders",
     )
     tune.add_argument(
         "--epochs",

@@ -138,32 +138,48 @@ def run_train(options: argparse.Namespace) -> int:
 
 def run_tune(options: argparse.Namespace) -> int:
     """Trains an encoder and a decoder together from photos, best on a GPU with JAX; captioners can teach them."""
-    from captioner import config
+    from captioner import config, files
     from captioner.artifacts import catalogue
     from captioner.data import datasets
+    from captioner.data.drawings import dataset as drawings
 
-    dataset = datasets.read_dataset(steps.locate_data(options.data), ("train", "validation"))
+    splits = config.SPLITS if options.test else ("train", "validation")
+    dataset = datasets.read_dataset(steps.locate_data(options.data), splits)
     steps.say_notes(dataset)
-    for teacher in options.teachers:
-        catalogue.read_config(teacher)
+    folders = [catalogue.choose_captioner(teacher) for teacher in options.teachers]
+    for folder in folders:
+        if catalogue.is_of_drawings(folder) != drawings.is_drawn(dataset.folder):
+            raise ValueError(f"{folder.name} cannot teach: it was trained on other captions.")
     catalogue.check_writable()
-    settings = config.RecipeConfig(data=str(options.data or "auto"), encoder=options.encoder, seed=options.seed)
+    # The same data for training and measuring, wherever it was found.
+    data = str(dataset.folder.resolve())
+    settings = config.RecipeConfig(data=data, encoder=options.encoder, seed=options.seed)
     steps.say(_LOADING_KERAS)
     startup.keep_freed_memory()
     # JAX will do as well, and is faster on a GPU.
     startup.import_keras(any_backend=True)
+    from captioner.training import from_photos
+
+    name = options.name or from_photos.name_run(dataset, settings, taught=bool(folders))
+    with files.hold(config.DATA_DIR / "tuned" / name, "training"):
+        return _tune(options, dataset, settings, folders, config.DATA_DIR / "tuned" / name)
+
+
+def _tune(options: argparse.Namespace, dataset, settings, teachers: list[Path], run_dir: Path) -> int:
     import keras
 
     from captioner.artifacts import parts
+    from captioner.encoders import weights
     from captioner.training import from_photos
 
-    teachers = [parts.load_teacher(folder) for folder in options.teachers]
-    name = options.name or from_photos.name_run(dataset, settings, taught=bool(options.teachers))
-    run_dir = config.DATA_DIR / "tuned" / name
+    weights.find_weights(options.encoder)
+    taught = [parts.load_teacher(folder) for folder in teachers]
     how = from_photos.suggest_settings(dataset, settings.seed, num_epochs=options.epochs, rounds=options.rounds)
-    facts = from_photos.tune(dataset, options.encoder, run_dir, settings=how, teachers=teachers)
+    facts = from_photos.tune(dataset, options.encoder, run_dir, settings=how, teachers=taught)
     for split, failed in facts["unreadable"].items():
-        steps.say(f"{len(failed)} {split} photos could not be read and were left out: {', '.join(failed)}")
+        steps.say(f"{len(failed)} {split} photos could not be read and were left out:")
+        for image_id, reason in failed.items():
+            steps.say(f"  {image_id}: {reason}")
     if keras.backend.backend() != "tensorflow":
         print(f"The weights are in {run_dir}. The same command with TensorFlow makes a captioner of them.")
         return 0

@@ -46,7 +46,8 @@ class CaptionSampler(keras.Model):
             drawn = _draw(logits + self._forbidden, chance)
             word = ops.where(finished, Vocabulary.pad_id, drawn)
             finished = ops.logical_or(finished, drawn == Vocabulary.end_id)
-            return (carry := [word, ops.where(finished, Vocabulary.end_id, drawn), finished, *states]), carry
+            carry = [word, ops.where(finished, Vocabulary.end_id, drawn), finished, *states]
+            return carry, carry
 
         # `ops.scan` wants what a step returns to look like what it carries on.
         steps = ops.transpose(ops.reshape(chances, (-1, chances.shape[-1])))  # (T, B * K)
@@ -58,5 +59,7 @@ def _draw(logits, chance):
     """Returns a word for each row, int32: where its chance lies among the probabilities, `(N, V)`, put end to end."""
     reached = ops.cumsum(ops.softmax(logits), axis=-1)
     # Not the sum of all, which rounding may leave below 1.
-    drawn = ops.sum(ops.cast(reached < ops.expand_dims(chance, -1) * reached[:, -1:], "int32"), axis=-1)
+    # At 0 it would be the first word of all, likely or not.
+    positive = ops.expand_dims(ops.maximum(chance, 1e-9), -1)
+    drawn = ops.sum(ops.cast(reached < positive * reached[:, -1:], "int32"), axis=-1)
     return ops.where(chance < 0, ops.cast(ops.argmax(logits, axis=-1), "int32"), drawn)

@@ -22,11 +22,13 @@ class Sight:
         encoder: Name of the encoder, one of `captioner.encoders.specs.ENCODERS`.
         network: From preprocessed pixels to `pooled` and `regions`, as from `specs.cut_network`.
         decoder: The decoder.
+        fingerprint: What tells the encoder's weights, as they came, from others.
     """
 
     encoder: str
     network: keras.Model
     decoder: CaptionDecoder
+    fingerprint: str = ""
 
     def start(self, inputs, training: bool):
         """Looks at the view of each photo; returns what the decoder starts from."""
@@ -69,8 +71,9 @@ def build_sight(encoder: str, vocabulary: Vocabulary, settings: config.DecoderCo
         FileNotFoundError: If its weights cannot be had.
     """
     spec = specs.find_spec(encoder)
-    network = weights.load_network(encoder, weights.find_weights(encoder))
-    network = specs.cut_network(encoder, network, spec.regions_layers[0])
+    whole = weights.load_network(encoder, weights.find_weights(encoder))
+    network = specs.cut_network(encoder, whole, spec.regions_layers[0])
     num_regions, region_size = network.output["regions"].shape[1:]
     pooled_size = network.output["pooled"].shape[-1]
-    return Sight(encoder, network, CaptionDecoder(len(vocabulary), pooled_size, num_regions, region_size, settings))
+    decoder = CaptionDecoder(len(vocabulary), pooled_size, num_regions, region_size, settings)
+    return Sight(encoder, network, decoder, weights.digest_weights(whole))

@@ -1,4 +1,4 @@
-"""Views of photos without end: parts of them, mirrored, in other colours, blended with one another.
+"""Random views of photos: parts of them, mirrored, in other colours, blended with one another.
 
 What is drawn at random is NumPy's, what is done to pixels is `keras.ops`, so that it runs where the training does.
 Legend: `B` batch, `S` side of a photo and `V` side of a view in pixels, `W` words.

@@ -5,7 +5,6 @@ for each cell of a grid, row by row from the top left. Legend: `B` batch, `S` si
 `P` pooled size, `R` regions, `D` region depth.
 """
 
-import hashlib
 from pathlib import Path
 
 import keras
@@ -14,7 +13,7 @@ import tensorflow as tf
 
 from captioner.encoders import specs
 from captioner.encoders.grids import turn_back
-from captioner.encoders.weights import find_weights, load_network
+from captioner.encoders.weights import digest_weights, find_weights, load_network
 
 # Of so few photos a photo and its mirror image are encoded in one pass, which takes two thirds of the time of two.
 _FEW = 4
@@ -53,7 +52,7 @@ class Encoder:
         self.image_size = network.input.shape[1]
         self.changed_layers: tuple[str, ...] = ()
         self._network = network
-        self.fingerprint = _fingerprint(network)
+        self.fingerprint = digest_weights(network)
         self.model = specs.cut_network(name, network, regions_layer)
         self.pooled_size = self.model.output["pooled"].shape[-1]
         self.num_regions, self.region_size = self.model.output["regions"].shape[1:]
@@ -93,7 +92,7 @@ class Encoder:
     def adopt_changes(self, layers: tuple[str, ...]) -> None:
         """Takes note that layers learnt since they were loaded: features are now those of another encoder."""
         self.changed_layers = layers
-        self.fingerprint = _fingerprint(self._network)
+        self.fingerprint = digest_weights(self._network)
 
     def _encode(self, photos):
         pixels = specs.ENCODERS[self.name].preprocess(tf.cast(photos, "float32"))
@@ -130,10 +129,3 @@ def load_encoder(
         return Encoder(name, spec.build(), regions_layer, mirrored=mirrored)
     path = find_weights(name, None if weights == "imagenet" else weights)
     return Encoder(name, load_network(name, path), regions_layer, path, mirrored=mirrored)
-
-
-def _fingerprint(network: keras.Model) -> str:
-    digest = hashlib.sha256()
-    for variable in network.weights:
-        digest.update(np.ascontiguousarray(variable.numpy()).data)
-    return digest.hexdigest()[:16]

@@ -1,6 +1,7 @@
 """Where the weights of encoders come from: a file, the project, a package, Keras' cache or its release. Keras alone."""
 
 import contextlib
+import hashlib
 import importlib.util
 import os
 import tempfile
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import h5py
 import keras
+import numpy as np
 
 from captioner.encoders import compact, specs
 from captioner.fetch import DownloadError, fetch_file
@@ -43,6 +45,14 @@ def load_network(name: str, path: Path) -> keras.Model:
             f"right file there. Received: {str(error).splitlines()[0][:120]}"
         ) from None
     return network
+
+
+def digest_weights(network: keras.Model) -> str:
+    """Returns what tells a network's weights from others: equal weights give equal digests, whatever file is theirs."""
+    digest = hashlib.sha256()
+    for variable in network.weights:
+        digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).data)
+    return digest.hexdigest()[:16]
 
 
 def find_weights(name: str, path: str | Path | None = None) -> Path:

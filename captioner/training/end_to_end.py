@@ -71,7 +71,7 @@ class PhotoBatches:
 
     @property
     def num_batches(self) -> int:
-        """Full batches of one epoch; who is left over has a turn in another."""
+        """Full batches of one epoch; photos that fill no batch come in another epoch."""
         return max(len(self._photos) // self._settings.photos_per_batch, 1)
 
     def epoch(self, number: int) -> Iterator[dict[str, np.ndarray]]:
@@ -94,7 +94,7 @@ class PhotoBatches:
 
     def _trim(self, ids: np.ndarray) -> np.ndarray:
         """Cuts off what is padding in all captions."""
-        return ids if self._full_length else ids[..., : max(int((ids > 0).sum(-1).max()), 2)]
+        return ids if self._full_length else ids[..., : max(int((ids != Vocabulary.pad_id).sum(-1).max()), 2)]
 
 
 class Tuner(keras.Model):
@@ -112,7 +112,7 @@ class Tuner(keras.Model):
         self._sight, self._teachers, self._share = sight, tuple(teachers), taught_share if teachers else 0.0
         self.taught_by = [part for teacher in teachers for part in (teacher.network, teacher.decoder)]
         for part in self.taught_by:
-            # One by one: what a whole model is told does not reach all that it is made of.
+            # Setting `trainable` on a whole model can miss variables of its layers.
             for variable in part.variables:
                 variable.trainable = False
 
@@ -249,7 +249,7 @@ class _Trainer:
         weights = self._get_weights()
         self._optimizer.finalize_variable_values(self._variables)
         averages = self._get_weights()
-        # Copies: JAX would give away the averages' own memory when it writes captions.
+        # Copies: JAX reuses the memory of arrays that it is passed.
         self.set_weights(averages)
         scores = score()
         self.set_weights(weights)

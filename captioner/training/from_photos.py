@@ -8,6 +8,7 @@ Beam search is TensorFlow's, so validation captions are written greedily here. L
 """
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,16 +56,30 @@ class Settings:
     decoder: config.DecoderConfig
     end_to_end: config.EndToEndConfig
     self_critical: config.SelfCriticalConfig
+    mirrored: bool = config.MIRRORED
 
 
 def suggest_settings(dataset: datasets.CaptionDataset, seed: int, *, num_epochs: int, rounds: int) -> Settings:
-    """Returns settings that suit a data set, of which drawings are seen whole: their captions say what is left."""
-    share = 0.0 if drawings.is_drawn(dataset.folder) else config.EndToEndConfig.view_share
-    return Settings(
-        config.suggest_decoder(len(dataset.captions("train"))),
-        config.EndToEndConfig(epochs=num_epochs, view_share=share, seed=seed),
-        config.SelfCriticalConfig(rounds=rounds, seed=seed),
+    """Returns settings that suit a data set: with few photos batches are smaller, and averages over fewer steps.
+
+    Drawings are seen whole and not mirrored, since their captions say what is left and what is right.
+    """
+    usual, is_drawn = config.EndToEndConfig, drawings.is_drawn(dataset.folder)
+    num_photos = len(dataset.image_ids("train"))
+    size = max(8, min(usual.photos_per_batch, num_photos // 50))
+    num_steps = num_epochs * max(num_photos // size, 1)
+    together = usual(
+        epochs=num_epochs,
+        frozen_epochs=min(usual.frozen_epochs, num_epochs // 4),
+        photos_per_batch=size,
+        warmup_steps=min(usual.warmup_steps, num_steps // 10),
+        averaging=min(usual.averaging, max(0.0, 1 - 8 / num_steps)),
+        view_share=0.0 if is_drawn else usual.view_share,
+        seed=seed,
     )
+    decoder = config.suggest_decoder(len(dataset.captions("train")))
+    refining = config.SelfCriticalConfig(rounds=rounds, seed=seed)
+    return Settings(decoder, together, refining, mirrored=config.MIRRORED and not is_drawn)
 
 
 def name_run(dataset: datasets.CaptionDataset, settings: config.RecipeConfig, *, taught: bool) -> str:
@@ -94,8 +109,9 @@ def tune(
         progress: Whether to show progress bars.
 
     Returns:
-        What is known of the run, as `read_facts` gives it: `encoder`, `data`, `seed`, `teachers`,
-        `unreadable`, and the histories of `train_from_photos`.
+        What is known of the run, as `read_facts` gives it: `encoder` and the `fingerprint` of its weights as they came,
+        `data`, `seed`, `settings`, `teachers` (name and version), `train_photos`, `unreadable`, the histories of
+        `train_from_photos`, and `keras`, its version and backend.
 
     Raises:
         BlockingIOError: If another process is training there.
@@ -113,16 +129,19 @@ def tune(
     sight = build_sight(encoder, vocabulary, settings.decoder)
     facts: dict[str, Any] = {
         "encoder": encoder,
+        "fingerprint": sight.fingerprint,
         "data": dataset.name,
         "seed": settings.end_to_end.seed,
-        "teachers": [teacher.name for teacher in teachers],
+        "settings": dataclasses.asdict(settings),
+        "teachers": [{"name": teacher.name, "version": teacher.version} for teacher in teachers],
+        "train_photos": len(train.references),
         "unreadable": {name: dict(split.failed) for name, split in splits.items() if split.failed},
     }
     made_of = {
         "captions": {name: run_files.digest(split.references) for name, split in splits.items()},
-        "teachers": [teacher.version for teacher in teachers],
+        "photos": {name: hashlib.sha256(split.photos.data).hexdigest()[:8] for name, split in splits.items()},
     }
-    description = facts | {"made_of": made_of, "settings": dataclasses.asdict(settings)}
+    description = facts | {"made_of": made_of}
     if (run_dir / _FACTS_FILE).is_file():
         run_files.describe_run(run_dir / run_files.RUN_FILE, description)
         return read_facts(run_dir)
@@ -153,12 +172,19 @@ def read_facts(run_dir: Path) -> dict:
     file = run_dir / _FACTS_FILE
     if not file.is_file():
         raise FileNotFoundError(f"No tuning has ended in {run_dir}. Name a folder that tune has written.")
-    return files.read_json(file)
+    return files.read_json(file, f"Delete the folder {run_dir} and tune again.")
 
 
 def read_split(dataset: datasets.CaptionDataset, split: str, *, progress: bool = True) -> PhotoSplit:
-    """Reads the photos of a split, which the data set must have been read with, into memory."""
+    """Reads the photos of a split, which the data set must have been read with, into memory: 150 kB for each.
+
+    Raises:
+        ValueError: If none of them can be read.
+    """
     image_ids, photos, failed = photo_arrays.read_split(dataset, split, PHOTO_SIZE, progress=progress)
+    if not image_ids:
+        reason = next(iter(failed.values()), "there are none.")
+        raise ValueError(f"No {split} photo can be read, for example: {reason} Mend the data set.")
     references = dataset.references_of(split)
     return PhotoSplit(photos, {image_id: references[image_id] for image_id in image_ids}, failed)
 
@@ -196,7 +222,7 @@ def train_from_photos(
     # Where a length more is a compilation more, all batches are as long.
     full_length = keras.backend.backend() != "tensorflow"
     batches = end_to_end.PhotoBatches(train.photos, captions, vocabulary, together, full_length=full_length)
-    viewer = live_views.Viewer(sight)
+    viewer = live_views.Viewer(sight, mirrored=settings.mirrored)
     scorer = live_views.GreedyScorer(sight, viewer, vocabulary, validation.photos, validation.references)
     history = end_to_end.train_end_to_end(
         sight,

@@ -20,10 +20,16 @@ _BATCH_SIZE = 50
 
 
 class Viewer(keras.Model):
-    """Features of views of photos."""
+    """Features of views of photos.
 
-    def __init__(self, sight: Sight):
+    Args:
+        sight: Encoder and decoder, of which the encoder is used.
+        mirrored: Whether features are means over a view and its mirror image.
+    """
+
+    def __init__(self, sight: Sight, *, mirrored: bool):
         super().__init__(name="viewer")
+        self._mirrored = mirrored
         self.network, self._preprocess = sight.network, specs.ENCODERS[sight.encoder].preprocess
         self.compile(jit_compile=keras.backend.backend() != "tensorflow")
 
@@ -35,8 +41,10 @@ class Viewer(keras.Model):
         return self.network(self._preprocess(pixels), training=False)
 
     def look(self, photos: np.ndarray, boxes: np.ndarray, factors: np.ndarray) -> dict[str, np.ndarray]:
-        """Returns `pooled` `(B, P)` and `regions` `(B, R, D)`, means over each view and its mirror image."""
+        """Returns `pooled` `(B, P)` and `regions` `(B, R, D)`."""
         seen = self.predict_on_batch({"photos": photos, "boxes": boxes, "factors": factors})
+        if not self._mirrored:
+            return seen
         turned = self.predict_on_batch({"photos": photos, "boxes": boxes[:, [0, 3, 2, 1]], "factors": factors})
         turned["regions"] = turn_back(turned["regions"])
         return {name: (seen[name] + turned[name]) / 2 for name in seen}

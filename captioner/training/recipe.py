@@ -329,6 +329,17 @@ def measure_tuned(plan: Plan, folder: Path, *, name: str | None = None, progress
         ValueError: If it is of another plan, or a file is damaged.
     """
     facts = from_photos.read_facts(folder)
+    mine = {
+        "encoder": plan.encoder.name,
+        "fingerprint": plan.encoder.fingerprint,
+        "data": plan.dataset.name,
+        "seed": plan.settings.seed,
+    }
+    for key, expected in mine.items():
+        if facts[key] != expected:
+            raise ValueError(
+                f"{folder} holds weights of another plan: {key} {expected!r} is expected. Received: {facts[key]!r}"
+            )
     captioner = build_captioner(plan, Vocabulary.load(folder / from_photos.VOCABULARY_FILE), name=name)
     plan.encoder.adopt_changes(from_photos.load_sight(plan.encoder.model, captioner.decoder, folder))
     names = [split for split in plan.dataset.splits if split != "train"]
@@ -340,10 +351,10 @@ def measure_tuned(plan: Plan, folder: Path, *, name: str | None = None, progress
         report
         | stages
         | {
-            "seed": facts["seed"],
             "run": run_files.digest(facts),
-            "taught_by": facts["teachers"],
+            "taught_by": [teacher["name"] for teacher in facts["teachers"]],
             "trained_with": facts["keras"],
+            **{key: facts[key] for key in ("seed", "settings", "train_photos", "unreadable")},
             "minutes": {stage: sum(row["seconds"] for row in rows) / 60 for stage, rows in stages.items()},
         },
     )

@@ -116,7 +116,7 @@ class _Trainer:
         end = vocabulary.end_id
         encoded = {i: [(*vocabulary.encode(text), end) for text in texts] for i, texts in references.items()}
         self._reward = CiderReward(encoded)
-        # Full batches alone: who is left over has a turn in another round.
+        # Full batches alone: photos that fill none come in another round.
         self._num_steps = max(min(settings.photos_per_round, len(self._image_ids)) // settings.batch_size, 1)
         self._sampler = CaptionSampler(decoder, vocabulary)
         self._learner = _Learner(decoder)
@@ -144,13 +144,16 @@ class _Trainer:
         sampled = self._sampler.predict_on_batch(views | {"chances": chances})  # (B, K, T)
         rewards = np.array(
             [
-                [self._reward.score(self._image_ids[i], words[words > 0].tolist()) for words in of_photo]
+                [
+                    self._reward.score(self._image_ids[i], words[words != Vocabulary.pad_id].tolist())
+                    for words in of_photo
+                ]
                 for i, of_photo in zip(indices, sampled, strict=True)
             ]
         )  # (B, K)
         siblings = (rewards.sum(axis=1, keepdims=True) - rewards) / (rewards.shape[1] - 1)
         # Where a length more is a compilation more, all are as long.
-        length = settings.max_length if self._is_compiled else (sampled > 0).sum(axis=-1).max()
+        length = settings.max_length if self._is_compiled else (sampled != Vocabulary.pad_id).sum(axis=-1).max()
         target_ids = sampled[..., :length]
         input_ids = np.pad(target_ids[..., :-1], [(0, 0), (0, 0), (1, 0)], constant_values=Vocabulary.start_id)
         # As in `captioner.decoder.batches`: the end marker is a target only.

@@ -135,7 +135,7 @@ def test_scores_are_kept_and_stand_in_the_model_card(tiny_bundle):
     assert catalogue.read_metrics(tiny_bundle)["cider_d"] == 12.34
     card = (tiny_bundle / "README.md").read_text(encoding="utf-8")
     assert "# Captioner `tiny`" in card
-    assert "| score on validation (6 drawings) | percent |" in card
+    assert "| score on validation (6 drawings) | times 100 |" in card
     assert "| BLEU-1 | 50.1 |" in card
     assert "| CIDEr-D | 12.3 |" in card
     assert "ROUGE" not in card, "a score that was not measured is not shown"

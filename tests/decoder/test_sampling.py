@@ -31,6 +31,9 @@ def test_a_word_is_drawn_where_its_chance_lies_among_the_probabilities():
     logits = np.log(np.array([[0.1, 0.2, 0.7]] * 4, np.float32))
     assert np.array(sampling._draw(logits, np.array([0.05, 0.15, 0.35, 0.999], np.float32))).tolist() == [0, 1, 2, 2]
     assert np.array(sampling._draw(logits[:1], np.array([-1.0], np.float32))).tolist() == [2]
+    # What is as good as impossible is never drawn, by no chance.
+    logits[:, 0] = -1e9
+    assert np.array(sampling._draw(logits[:1], np.array([0.0], np.float32))).tolist() == [1]
 
 
 def test_nothing_but_words_is_written_and_padding_follows_the_end(decoder):

@@ -31,7 +31,7 @@ def _toy(monkeypatch):
     monkeypatch.setitem(specs.ENCODERS, "toy", spec)
 
 
-def make_sight(seed=0):
+def make_sight(seed=0, dropout=0.0):
     keras.utils.set_random_seed(seed)
     photo = keras.Input((8, 8, 3))
     grid = keras.layers.Conv2D(4, 4, strides=4, name="first")(photo)
@@ -39,7 +39,7 @@ def make_sight(seed=0):
     grid = keras.layers.Conv2D(5, 1, activation="relu", name="second")(grid)  # (B, 2, 2, 5)
     pooled = keras.layers.GlobalAveragePooling2D()(grid)
     network = keras.Model(photo, {"pooled": pooled, "regions": keras.layers.Reshape((4, 5))(grid)})
-    settings = config.DecoderConfig(units=8, embedding_size=4, attention_size=4, memory_size=8, dropout=0.0)
+    settings = config.DecoderConfig(units=8, embedding_size=4, attention_size=4, memory_size=8, dropout=dropout)
     return Sight("toy", network, CaptionDecoder(len(VOCABULARY), 5, 4, 5, settings))
 
 
@@ -148,9 +148,29 @@ def test_kernels_and_decoder_learn_and_nothing_else(photos, tmp_path):
 def test_the_encoder_waits_until_the_decoder_knows_something(photos, tmp_path):
     sight = make_sight()
     before = [np.array(kernel) for kernel in kernels.find_kernels(sight.network).values()]
-    train(sight, make_batches(photos), tmp_path, [1.0, 2.0, 3.0], frozen_epochs=2)
+    # Of three epochs the second is the best, before the encoder moves.
+    train(sight, make_batches(photos), tmp_path, [1.0, 2.0, 3.0, 0.0], frozen_epochs=2, epochs=3)
     for old, new in zip(before, kernels.find_kernels(sight.network).values(), strict=True):
         np.testing.assert_array_equal(old.astype(np.float16), new)
+
+
+def test_slow_variables_wait_and_come_to_their_share_of_the_rate():
+    slow, fast = keras.Variable([0.0]), keras.Variable([0.0])
+    optimizer = end_to_end.TwoRates(0.1, num_slow=1, slow_share=0.1, wait=2, weight_decay=0.0)
+    optimizer.build([slow, fast])
+    moves = []
+    for _ in range(5):
+        before = float(slow.numpy()[0]), float(fast.numpy()[0])
+        # Under equal gradients Adam moves by the rate.
+        optimizer.apply([keras.ops.ones(1), keras.ops.ones(1)])
+        moves.append((before[0] - float(slow.numpy()[0]), before[1] - float(fast.numpy()[0])))
+    np.testing.assert_allclose([fast for _, fast in moves], 0.1, rtol=1e-4)
+    np.testing.assert_allclose([slow for slow, _ in moves], [0, 0, 0, 0.005, 0.01], rtol=1e-4, atol=1e-7)
+
+
+def test_an_encoder_that_would_never_learn_is_refused():
+    with pytest.raises(ValueError, match="frozen_epochs must be fewer than epochs"):
+        config.EndToEndConfig(epochs=2, frozen_epochs=2)
 
 
 def test_what_only_gets_worse_stays_as_it_came(photos, tmp_path):
@@ -186,11 +206,11 @@ def test_captions_are_written_by_the_running_average(photos, tmp_path):
 
 
 def test_a_run_that_was_stopped_goes_on_and_ends_as_if_it_had_not_been(photos, tmp_path):
-    whole, stopped = make_sight(), make_sight()
+    whole, stopped = make_sight(dropout=0.5), make_sight(dropout=0.5)
     expected = train(whole, make_batches(photos), tmp_path / "whole", [1.0, 2.0, 3.0])
     with pytest.raises(StopIteration):
         train(stopped, make_batches(photos), tmp_path / "stopped", [1.0, 2.0])
-    again = make_sight(5)
+    again = make_sight(5, dropout=0.5)
     found = train(again, make_batches(photos), tmp_path / "stopped", [3.0])
     assert [row["loss"] for row in found] == [row["loss"] for row in expected]
     for ours, theirs in zip(again.decoder.get_weights(), whole.decoder.get_weights(), strict=True):

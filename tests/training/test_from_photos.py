@@ -19,6 +19,7 @@ SETTINGS = from_photos.Settings(
     config.DecoderConfig(units=8, embedding_size=4, attention_size=4, memory_size=8, dropout=0.0),
     config.EndToEndConfig(epochs=2, frozen_epochs=1, photos_per_batch=8, warmup_steps=2, view_share=0.0),
     config.SelfCriticalConfig(rounds=1, photos_per_round=8, batch_size=4, num_samples=2, max_length=5),
+    mirrored=False,
 )
 
 
@@ -55,7 +56,7 @@ def tune(dataset, folder, *, teachers=(), settings=SETTINGS):
 
 def measure(dataset, folder, **more):
     plan = recipe.plan_training(config.RecipeConfig(data=str(dataset.folder), encoder="toy", **more))
-    return recipe.measure_tuned(dataclasses.replace(plan, settings=plan.settings), folder, name="toy", progress=False)
+    return recipe.measure_tuned(plan, folder, name="toy", progress=False)
 
 
 def test_what_was_trained_becomes_a_captioner_that_can_teach(dataset, tmp_path):
@@ -86,7 +87,7 @@ def test_what_was_trained_becomes_a_captioner_that_can_teach(dataset, tmp_path):
     np.testing.assert_allclose(read, expected, rtol=1e-3, atol=1e-4)
 
     taught = tune(dataset, tmp_path / "taught", teachers=[teacher])
-    assert taught["teachers"] == ["toy"]
+    assert taught["teachers"] == [{"name": "toy", "version": teacher.version}]
     other = dataclasses.replace(teacher, words=(*teacher.words, "owl"))
     with pytest.raises(ValueError, match=r"toy cannot teach: it was trained on other captions"):
         tune(dataset, tmp_path / "other", teachers=[other])
@@ -102,8 +103,43 @@ def test_a_run_that_has_ended_is_found_again_and_another_is_not_taken_for_it(dat
         from_photos.read_facts(tmp_path / "nothing")
 
 
+def test_weights_of_another_plan_or_encoder_are_refused(dataset, tmp_path):
+    tune(dataset, tmp_path / "run")
+    shape = dataclasses.asdict(SETTINGS.decoder)
+    with pytest.raises(ValueError, match="holds weights of another plan: seed 1 is expected. Received: 0"):
+        measure(dataset, tmp_path / "run", mirrored=False, decoder=shape, seed=1)
+    trained = measure(dataset, tmp_path / "run", mirrored=False, decoder=shape)
+    folder = saving.save_captioner(trained.captioner, tmp_path / "artifacts" / "toy", trained.report)
+    # Another release of the encoder: its norms and biases are of other weights than the kernels that learnt.
+    keras.utils.set_random_seed(1)
+    network = build_network()
+    network.get_layer("grid").bias.assign(np.ones(5))
+    network.save_weights(tmp_path / "toy_imagenet.weights.h5")
+    with pytest.raises(ValueError, match="fingerprint .* is expected"):
+        measure(dataset, tmp_path / "run", mirrored=False, decoder=shape)
+    with pytest.raises(ValueError, match=r"was trained with other weights of toy, so it cannot teach"):
+        parts.load_teacher(folder)
+
+
+def test_a_split_without_a_photo_that_can_be_read_is_one_sentence(dataset, monkeypatch):
+    nothing = [], np.empty((0, 8, 8, 3), np.uint8), {"a": "a.jpg is empty."}
+    monkeypatch.setattr(from_photos.photo_arrays, "read_split", lambda *_, **__: nothing)
+    with pytest.raises(
+        ValueError, match=r"No train photo can be read, for example: a\.jpg is empty\. Mend the data set\."
+    ):
+        from_photos.read_split(dataset, "train")
+
+
+def test_few_photos_get_small_batches_and_averages_over_few_steps(dataset):
+    few = from_photos.suggest_settings(dataset, 0, num_epochs=3, rounds=1).end_to_end
+    assert (few.photos_per_batch, few.frozen_epochs) == (8, 0)
+    steps = 3 * (len(dataset.image_ids("train")) // 8)
+    assert few.averaging == max(0.0, 1 - 8 / steps) < 0.995 and few.warmup_steps == steps // 10
+
+
 def test_drawings_are_seen_whole_and_runs_named_by_what_they_are_of(dataset):
-    assert from_photos.suggest_settings(dataset, 0, num_epochs=2, rounds=1).end_to_end.view_share == 0
+    suggested = from_photos.suggest_settings(dataset, 0, num_epochs=2, rounds=1)
+    assert suggested.end_to_end.view_share == 0 and not suggested.mirrored
     settings = config.RecipeConfig(encoder="compact", seed=3)
     assert from_photos.name_run(dataset, settings, taught=True) == "compact-drawings-seed3-taught"
     flickr8k = dataclasses.replace(dataset, name="flickr8k")
@@ -116,10 +152,12 @@ def test_features_are_means_over_a_view_and_its_mirror_image(dataset):
     sight = build_sight("toy", words, SETTINGS.decoder)
     rng = np.random.default_rng(0)
     photos = rng.integers(0, 256, (2, 32, 32, 3), np.uint8)
-    viewer = live_views.Viewer(sight)
+    viewer = live_views.Viewer(sight, mirrored=True)
     boxes, factors = np.tile(augmentation.WHOLE, (2, 1)), np.ones((2, 3), np.float32)
     seen = viewer.look(photos, boxes, factors)
     both = [sight.network(one / np.float32(127.5) - 1) for one in (photos, photos[:, :, ::-1])]
+    alone = live_views.Viewer(sight, mirrored=False).look(photos, boxes, factors)
+    np.testing.assert_allclose(alone["pooled"], both[0]["pooled"], rtol=1e-4, atol=1e-5)
     turned = np.array(both[1]["regions"]).reshape(2, 4, 4, 5)[:, :, ::-1].reshape(2, 16, 5)
     np.testing.assert_allclose(seen["regions"], (np.array(both[0]["regions"]) + turned) / 2, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(
