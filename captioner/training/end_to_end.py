@@ -245,10 +245,10 @@ class _Trainer:
     def score_averages(self, score: Callable[[], Mapping[str, float]]) -> tuple[Mapping[str, float], list[np.ndarray]]:
         """Returns the scores of the running averages of all weights, and these."""
         if not ops.convert_to_numpy(self._optimizer.iterations):
-            return score(), self._get_weights()
-        weights = self._get_weights()
+            return score(), epochs.read_values(self._variables)
+        weights = epochs.read_values(self._variables)
         self._optimizer.finalize_variable_values(self._variables)
-        averages = self._get_weights()
+        averages = epochs.read_values(self._variables)
         # Copies: JAX reuses the memory of arrays that it is passed.
         self.set_weights(averages)
         scores = score()
@@ -257,20 +257,15 @@ class _Trainer:
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
         """Takes weights as `score_averages` gave them."""
-        for variable, value in zip(self._variables, weights, strict=True):
-            variable.assign(value)
+        epochs.assign_values(self._variables, weights)
 
     def get_state(self) -> list[np.ndarray]:
         """Returns all that training goes on from."""
-        return [ops.convert_to_numpy(variable) for variable in self._all_variables()]
+        return epochs.read_values(self._all_variables())
 
     def set_state(self, state: Sequence[np.ndarray]) -> None:
         """Takes what `get_state` gave."""
-        for variable, value in zip(self._all_variables(), state, strict=True):
-            variable.assign(value)
-
-    def _get_weights(self) -> list[np.ndarray]:
-        return [ops.convert_to_numpy(variable) for variable in self._variables]
+        epochs.assign_values(self._all_variables(), state)
 
     def _all_variables(self):
         return [*self._variables, *self._optimizer.variables]

@@ -5,17 +5,30 @@ A run is a folder: `run.json` (what is trained on what), `history.csv`, `state.n
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+import keras
 import numpy as np
+from keras import ops
 
 from captioner import files
 from captioner.training import run_files
 
 # Captions the validation photos with the weights as they are; returns at least `cider_d`.
 Score = Callable[[], Mapping[str, float]]
+
+
+def read_values(variables: Iterable[keras.Variable]) -> list[np.ndarray]:
+    """Returns the values of variables."""
+    return [ops.convert_to_numpy(variable) for variable in variables]
+
+
+def assign_values(variables: Sequence[keras.Variable], values: Sequence[np.ndarray]) -> None:
+    """Gives variables values, as `read_values` returned them."""
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 class Trainer(Protocol):

@@ -213,8 +213,7 @@ class _Trainer:
 
     def score_averages(self, score: epochs.Score) -> tuple[Mapping[str, float], list[np.ndarray]]:
         """Returns the scores of the running averages, and these; training goes on from the weights as they were."""
-        weights = [variable.numpy() for variable in self._variables]
-        averages = [average.numpy() for average in self._averages]
+        weights, averages = epochs.read_values(self._variables), epochs.read_values(self._averages)
         self.set_weights(averages)
         scores = score()
         self.set_weights(weights)
@@ -222,17 +221,15 @@ class _Trainer:
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
         """Takes weights as `score_averages` gave them."""
-        for variable, value in zip(self._variables, weights, strict=True):
-            variable.assign(value)
+        epochs.assign_values(self._variables, weights)
 
     def get_state(self) -> list[np.ndarray]:
         """Returns all that training goes on from."""
-        return [variable.numpy() for variable in self._all_variables()]
+        return epochs.read_values(self._all_variables())
 
     def set_state(self, state: Sequence[np.ndarray]) -> None:
         """Takes what `get_state` gave."""
-        for variable, value in zip(self._all_variables(), state, strict=True):
-            variable.assign(value)
+        epochs.assign_values(self._all_variables(), state)
 
     def _all_variables(self):
         return self._variables + self._averages + [v for optimizer in self._optimizers for v in optimizer.variables]
