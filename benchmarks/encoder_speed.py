@@ -89,14 +89,13 @@ def draw_tradeoff(speeds: dict[str, dict], scores: dict[str, float], encoders: d
 
 def _build_encoders() -> dict:
     """Returns name -> encoder: all there are, and by their captioner's name those of another shape in kept results."""
-    from captioner import config
     from captioner.encoders import compact, specs
     from captioner.encoders.encoder import Encoder, load_encoder
 
     built = {name: load_encoder(name, weights=None) for name in specs.ENCODERS}
     for captioner, report in _read_results().items():
         if (name := _encoder_of(captioner, report)) not in built:
-            architecture = config.CompactConfig(**report["encoder_facts"]["architecture"])
+            architecture = compact.CompactConfig(**report["encoder_facts"]["architecture"])
             built[name] = Encoder("compact", compact.build_network(architecture), compact.GRID_LAYER)
     return built
 
@@ -112,10 +111,10 @@ def _read_results() -> dict[str, dict]:
 
 def _encoder_of(captioner: str, report: dict) -> str:
     """Returns which row of the speeds a captioner's encoder has: its own, if its shape is not the usual one."""
-    from captioner import config
+    from captioner.encoders import compact
 
     facts = report.get("encoder_facts")
-    if facts and config.CompactConfig(**facts["architecture"]) != config.CompactConfig():
+    if facts and compact.CompactConfig(**facts["architecture"]) != compact.CompactConfig():
         return captioner
     return "compact" if facts else captioner
 

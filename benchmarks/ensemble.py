@@ -87,7 +87,7 @@ def measure(folders: Sequence[Path], data: str, splits: Sequence[str]) -> dict:
     captioners = [saving.load_captioner(folder) for folder in folders]
     dataset, _ = sources.obtain_dataset(data, splits=splits)
     base = dataclasses.replace(captioners[0].settings, say_once=True, careful=False)
-    tried = [dataclasses.replace(base, length_penalty=penalty) for penalty in config.LENGTH_PENALTIES]
+    tried = [dataclasses.replace(base, length_penalty=penalty) for penalty in evaluation.LENGTH_PENALTIES]
     reports = {}
     for name in splits:
         encoded = [encode_split(captioner.encoder, dataset, name) for captioner in captioners]

@@ -1,7 +1,8 @@
-"""Every default of the project, each with its reason, and where files live.
+"""The defaults that several rooms share, each with its reason, and where files live.
 
-Nothing here imports another module of the package. Values that a person may want to change are fields
-of frozen dataclasses; the notebook's parameters cell and the command line build changed copies.
+What one room alone decides stands there: `CompactConfig` in `captioner.encoders.compact`, for example. Nothing here
+imports another module of the package. Values that a person may want to change are fields of frozen dataclasses; the
+notebook's parameters cell and the command line build changed copies.
 """
 
 import dataclasses
@@ -60,7 +61,7 @@ _JSON_KINDS: dict[object, Any] = {
 }
 
 
-def _check_least(settings: object, **least: float) -> None:
+def check_least(settings: object, **least: float) -> None:
     """Checks that fields are numbers from these on."""
     for name, value in least.items():
         # Not `<`, which lets NaN pass.
@@ -68,14 +69,14 @@ def _check_least(settings: object, **least: float) -> None:
             raise ValueError(f"{name} must be at least {value}. Received: {name}={getattr(settings, name)!r}")
 
 
-def _check_above(settings: object, *names: str) -> None:
+def check_above(settings: object, *names: str) -> None:
     """Checks that fields are numbers above 0, none without end."""
     for name in names:
         if not 0 < getattr(settings, name) < math.inf:
             raise ValueError(f"{name} must be above 0. Received: {name}={getattr(settings, name)!r}")
 
 
-def _check_share(settings: object, *names: str) -> None:
+def check_share(settings: object, *names: str) -> None:
     """Checks that fields lie in [0, 1]."""
     for name in names:
         if not 0 <= getattr(settings, name) <= 1:
@@ -108,7 +109,7 @@ class DecoderConfig:
         for name, allowed in (("attend_to", ("regions", "slots")), ("attention", ("inside", "after"))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}. Received: {name}={getattr(self, name)!r}")
-        _check_least(self, units=1, embedding_size=1, attention_size=1, memory_size=1, num_slots=1)
+        check_least(self, units=1, embedding_size=1, attention_size=1, memory_size=1, num_slots=1)
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1). Received: dropout={self.dropout!r}")
 
@@ -140,10 +141,10 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self):
-        _check_least(self, epochs=1, batch_size=1, warmup_steps=0, weight_decay=0, patience=1, num_crops=0)
-        _check_least(self, max_length=1, seed=0)
-        _check_above(self, "learning_rate", "clip_norm")
-        _check_share(self, "final_learning_rate_fraction", "label_smoothing", "min_crop", "crop_share")
+        check_least(self, epochs=1, batch_size=1, warmup_steps=0, weight_decay=0, patience=1, num_crops=0)
+        check_least(self, max_length=1, seed=0)
+        check_above(self, "learning_rate", "clip_norm")
+        check_share(self, "final_learning_rate_fraction", "label_smoothing", "min_crop", "crop_share")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,68 +176,17 @@ class FineTuningConfig:
     seed: int = 0
 
     def __post_init__(self):
-        _check_least(self, epochs=0, photos_per_batch=1, warmup_steps=0, weight_decay=0, patience=1, num_crops=0)
-        _check_least(self, max_length=1, seed=0)
-        _check_above(self, "learning_rate", "encoder_learning_rate", "clip_norm")
-        _check_share(self, "final_learning_rate_fraction", "averaging", "min_crop", "view_share")
+        check_least(self, epochs=0, photos_per_batch=1, warmup_steps=0, weight_decay=0, patience=1, num_crops=0)
+        check_least(self, max_length=1, seed=0)
+        check_above(self, "learning_rate", "encoder_learning_rate", "clip_norm")
+        check_share(self, "final_learning_rate_fraction", "averaging", "min_crop", "view_share")
 
     def learning_rate_share(self, step: int, steps: int) -> float:
         """Returns which share of the learning rates step `step` of `steps`, from 0, takes: warm-up, then a cosine."""
-        return _warm_up(step, steps, self.warmup_steps, self.final_learning_rate_fraction)
+        return warm_up(step, steps, self.warmup_steps, self.final_learning_rate_fraction)
 
 
-@dataclasses.dataclass(frozen=True)
-class EndToEndConfig:
-    """How a whole encoder and a fresh decoder learn together, see `captioner.training.end_to_end`.
-
-    Of encoder rates of 1e-4, 2e-4 and 4e-4, tried without teachers, `efficientnet_lite2` gave greedy captions of 53.5,
-    54.9 and 55.6 CIDEr-D on validation, the best after 16 to 20 epochs; the default lies between the last two.
-    """
-
-    epochs: int = 18
-    # The decoder learns alone for so many epochs; in as many more the encoder comes to its full rate.
-    frozen_epochs: int = 2
-    photos_per_batch: int = 64
-    learning_rate: float = 1e-3
-    encoder_learning_rate: float = 3e-4
-    # Both end at this share of themselves, along a cosine.
-    final_learning_rate_fraction: float = 0.02
-    warmup_steps: int = 100
-    # Of the decoder alone.
-    weight_decay: float = 1e-3
-    clip_norm: float = 5.0
-    # Captions are written by a running average of the weights, over about 1 / (1 - averaging) steps.
-    averaging: float = 0.995
-    # Epochs without a better validation CIDEr-D before training stops.
-    patience: int = 8
-    # Views are cut out of photos, half of them mirrored, and their colours changed, see `ViewsConfig`.
-    min_crop: float = 0.7
-    color_jitter: float = 0.15
-    # How often a view takes the place of the whole photo.
-    view_share: float = 0.85
-    # How much the words of teachers count, where there are any, beside those of people.
-    taught_share: float = 0.6
-    max_length: int = 22
-    seed: int = 0
-
-    def __post_init__(self):
-        _check_least(self, epochs=1, frozen_epochs=0, photos_per_batch=1, warmup_steps=0, weight_decay=0, patience=1)
-        if self.frozen_epochs >= self.epochs:
-            raise ValueError(
-                "frozen_epochs must be fewer than epochs, else the encoder never learns. "
-                f"Received: frozen_epochs={self.frozen_epochs!r}, epochs={self.epochs!r}"
-            )
-        _check_least(self, max_length=1, seed=0)
-        _check_above(self, "learning_rate", "encoder_learning_rate", "clip_norm")
-        _check_share(self, "final_learning_rate_fraction", "averaging", "min_crop", "color_jitter", "view_share")
-        _check_share(self, "taught_share")
-
-    def learning_rate_share(self, step: int, steps: int) -> float:
-        """Returns which share of the learning rates step `step` of `steps`, from 0, takes: warm-up, then a cosine."""
-        return _warm_up(step, steps, self.warmup_steps, self.final_learning_rate_fraction)
-
-
-def _warm_up(step: int, steps: int, warmup_steps: int, final: float) -> float:
+def warm_up(step: int, steps: int, warmup_steps: int, final: float) -> float:
     """Returns 0.05 to 1 while warming up, then along a cosine to `final`."""
     if step < warmup_steps:
         return 0.05 + 0.95 * step / warmup_steps
@@ -261,8 +211,8 @@ class SelfCriticalConfig:
 
     def __post_init__(self):
         # A sample is compared with its siblings.
-        _check_least(self, rounds=0, photos_per_round=1, batch_size=1, num_samples=2, max_length=1, seed=0)
-        _check_above(self, "learning_rate")
+        check_least(self, rounds=0, photos_per_round=1, batch_size=1, num_samples=2, max_length=1, seed=0)
+        check_above(self, "learning_rate")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -282,45 +232,17 @@ class DecodingConfig:
     # Whether no content word (`captioner.data.vocabulary.FUNCTION_WORDS` are none) is said twice. It mends "a hat and a
     # blue hat"; of drawings, which show two red things, it must be off. The recipe decides on validation.
     say_once: bool = False
-    # Whether colours, numbers and genders are named only where the decoder is sure of them, see `CarefulConfig`. Off
-    # for drawings, whose few words are never in doubt. The recipe decides on validation.
+    # Whether colours, numbers and genders are named only where the decoder is sure of them, see
+    # `captioner.decoder.careful`. Off for drawings, whose few words are never in doubt. The recipe decides on
+    # validation.
     careful: bool = False
 
     def __post_init__(self):
-        _check_least(self, num_beams=1, max_length=1, length_penalty=0, no_repeat=0)
+        check_least(self, num_beams=1, max_length=1, length_penalty=0, no_repeat=0)
         # Beyond this a search takes all memory, or for ever.
         for name, most in (("num_beams", 1000), ("max_length", 1000), ("length_penalty", 100), ("no_repeat", 1000)):
             if getattr(self, name) > most:
                 raise ValueError(f"{name} must be at most {most}. Received: {name}={getattr(self, name)!r}")
-
-
-# Rounds of self-critical training after `captioner.training.end_to_end`.
-TUNING_ROUNDS = 4
-# What the recipe tries on validation, captioner by captioner, and the rules `say_once` and `careful` with the best.
-LENGTH_PENALTIES = (0.75, 1.0, 1.25, 1.5)
-# What `careful` may cost: two points of CIDEr-D are what one seed differs from another, and far fewer claims are false.
-CAREFUL_COST = 2.0
-
-
-@dataclasses.dataclass(frozen=True)
-class CarefulConfig:
-    """How sure a decoder has to be before it claims something, see `captioner.decoder.careful`.
-
-    Chosen on validation with `efficientnet_lite2`, so that at a cost below two points of CIDEr-D few claims are false.
-    """
-
-    # A colour is named if it has this share of the probability of all colours.
-    color_share: float = 0.38
-    # Likewise male and female.
-    gender_share: float = 0.75
-    # A number is named if it is this likely; words that name none stand beside it.
-    number_probability: float = 0.65
-    # Added to the log-probability of words for women and girls. Men or boys stand in 10,011 train captions, women or
-    # girls in 6,211, and the likeliest caption exaggerates that; with 1.0 both are mistaken about equally often.
-    female_bonus: float = 1.0
-
-    def __post_init__(self):
-        _check_share(self, "color_share", "gender_share", "number_probability")
 
 
 SURE, FAIRLY_SURE, GUESSING = LABELS = ("sure", "fairly sure", "guessing")
@@ -340,99 +262,6 @@ class Calibration:
         if self.fairly_sure_from is not None and confidence >= self.fairly_sure_from:
             return FAIRLY_SURE
         return GUESSING
-
-
-@dataclasses.dataclass(frozen=True)
-class CompactConfig:
-    """Shape of the compact encoder."""
-
-    # 112 pixels still give a 7x7 grid at stride 16, for a quarter of the arithmetic of 224.
-    image_size: int = 112
-    # Patches of 4x4 leave the costly fine grids out: 28x28 is where the first block works.
-    stem_size: int = 4
-    # Channels on the grids of 28, 14 and 7 cells a side; the last is the depth of a region.
-    widths: Sequence[int] = (64, 160, 384)
-    # Most blocks where a weight costs least arithmetic, which is on the smallest grid.
-    depths: Sequence[int] = (2, 4, 6)
-    # The 3x3 convolution of a block works on this share of the channels.
-    bottleneck: float = 0.5
-
-    def __post_init__(self):
-        # JSON knows lists alone.
-        for name in ("widths", "depths"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        if len(self.widths) != len(self.depths) or not self.widths:
-            raise ValueError(
-                "widths and depths need one entry for each grid. "
-                f"Received: widths={self.widths!r}, depths={self.depths!r}"
-            )
-        sides, channels = (self.image_size, self.stem_size), (*self.widths, *self.depths)
-        if (
-            not all(type(number) is int and 0 < number <= 4096 for number in (*sides, *channels))
-            or len(self.widths) > 8
-        ):
-            raise ValueError(f"Sides, widths and depths must be whole numbers from 1 to 4096. Received: {self}")
-        if not 0 < self.bottleneck <= 1:
-            raise ValueError(f"bottleneck must lie in (0, 1]. Received: bottleneck={self.bottleneck!r}")
-        stride = self.stem_size * 2 ** (len(self.widths) - 1)
-        if self.image_size % stride:
-            raise ValueError(
-                f"image_size must be a multiple of the stride {stride}. Received: image_size={self.image_size!r}"
-            )
-
-    @property
-    def grid_size(self) -> int:
-        """Side of the last grid in cells."""
-        return self.image_size // (self.stem_size * 2 ** (len(self.widths) - 1))
-
-
-@dataclasses.dataclass(frozen=True)
-class ViewsConfig:
-    """How views differ from their photos."""
-
-    # Least share of a side that a view keeps.
-    min_side: float = 0.5
-    # Largest relative change of saturation, contrast and brightness.
-    color_jitter: float = 0.25
-    # Share of the views that are blended with another; the other makes up at most a half.
-    blended: float = 0.5
-
-
-@dataclasses.dataclass(frozen=True)
-class DistillationConfig:
-    """How the compact encoder is trained."""
-
-    # A view is one photo seen once. Longer is better: a run that has ended goes on if it is started with more views.
-    views: int = 500_000
-    batch_size: int = 64
-    # For matrices, by Muon; a step changes a kernel's entries by about a fifth of this.
-    learning_rate: float = 1e-2
-    # Vectors and heads go by Adam, at this share of the learning rate: at 0.2 the noise of the heads' steps is louder
-    # than what they say.
-    adam_fraction: float = 0.05
-    weight_decay: float = 0.02
-    warmup_steps: int = 150
-    # The rate is constant until this share of the views is left, then falls along a cosine; 1.0 is a plain cosine.
-    # Stopped before that, a run can be planned longer without loss.
-    decay_fraction: float = 0.5
-    # 0 leaves the teacher out: a student that has the captions' words alone, to show what a teacher is worth.
-    teacher_weight: float = 1.0
-    class_weight: float = 0.1
-    word_weight: float = 0.1
-    seed: int = 0
-
-    def learning_rate_at(self, view: int) -> float:
-        """Returns the learning rate after `view` views: warm-up, constant, half a cosine."""
-        decay_views = self.decay_fraction * self.views
-        progress = min(max((view - self.views + decay_views) / max(decay_views, 1), 0.0), 1.0)
-        warmup = min(1.0, (view / self.batch_size + 1) / max(self.warmup_steps, 1))
-        return self.learning_rate * warmup * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
-
-    @property
-    def loss_weights(self) -> dict[str, float]:
-        """Weight of each loss."""
-        taught = self.teacher_weight
-        return {"map": taught, "pooled": taught, "classes": taught * self.class_weight, "words": self.word_weight}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -459,7 +288,7 @@ class RecipeConfig:
     decoding: DecodingConfig = DecodingConfig()
 
     def __post_init__(self):
-        _check_least(self, photos=0, seed=0, min_count=1)
+        check_least(self, photos=0, seed=0, min_count=1)
         # Mistakes are told now, not when the data are read.
         self.suggest_decoder(_FEW_CAPTIONS)
         self.suggest_training(_FEW_CAPTIONS)

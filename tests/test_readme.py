@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import encoder_speed, results_table
 from captioner import config
+from captioner.encoders import compact
 from captioner.scoring import claims
 
 PAGES = [f"docs/{file.name}" for file in sorted((config.PROJECT_DIR / "docs").glob("*.md"))]
@@ -137,8 +138,8 @@ def test_a_readme_without_markers_is_refused():
 
 
 def test_a_captioner_stands_in_the_plot_by_the_speed_of_its_own_encoder():
-    usual = {"encoder_facts": {"architecture": dataclasses.asdict(config.CompactConfig())}}
-    slim = {"encoder_facts": {"architecture": dataclasses.asdict(config.CompactConfig(widths=(8, 16, 32)))}}
+    usual = {"encoder_facts": {"architecture": dataclasses.asdict(compact.CompactConfig())}}
+    slim = {"encoder_facts": {"architecture": dataclasses.asdict(compact.CompactConfig(widths=(8, 16, 32)))}}
     for name, report, row in (("taught", usual, "compact"), ("slim", slim, "slim"), ("vgg16", {}, "vgg16")):
         assert encoder_speed._encoder_of(name, report) == row
     speeds = {name: {"megabytes": size, "ms_batch_32": size / 2} for name, size in (("compact", 8.0), ("slim", 2.0))}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from captioner import __version__, config, output
 from captioner.command_line import options
+from captioner.training import tuning
 
 
 class _Parser(argparse.ArgumentParser):
@@ -151,16 +152,16 @@ def build_parser(runs: Mapping[str, Callable], name: str) -> argparse.ArgumentPa
     tune.add_argument(
         "--epochs",
         type=options.whole_number(1),
-        default=config.EndToEndConfig.epochs,
+        default=tuning.EndToEndConfig.epochs,
         metavar="N",
-        help=f"default: {config.EndToEndConfig.epochs}",
+        help=f"default: {tuning.EndToEndConfig.epochs}",
     )
     tune.add_argument(
         "--rounds",
         type=options.whole_number(0),
-        default=config.TUNING_ROUNDS,
+        default=tuning.ROUNDS,
         metavar="N",
-        help=f"of self-critical training, 0 for none (default: {config.TUNING_ROUNDS})",
+        help=f"of self-critical training, 0 for none (default: {tuning.ROUNDS})",
     )
     tune.add_argument("--test", action="store_true", help="measure it on the test split, too, in the end")
     tune.add_argument("--seed", type=options.whole_number(0), default=config.RecipeConfig.seed, metavar="N")

@@ -169,12 +169,20 @@ def _tune(options: argparse.Namespace, dataset, settings, teachers: list[Path], 
     import keras
 
     from captioner.artifacts import parts
+    from captioner.data.drawings import dataset as drawings
     from captioner.encoders import weights
-    from captioner.training import from_photos
+    from captioner.training import from_photos, tuning
 
     weights.find_weights(options.encoder)
     taught = [parts.load_teacher(folder) for folder in teachers]
-    how = from_photos.suggest_settings(dataset, settings.seed, num_epochs=options.epochs, rounds=options.rounds)
+    how = tuning.suggest_tuning(
+        len(dataset.image_ids("train")),
+        len(dataset.captions("train")),
+        is_drawn=drawings.is_drawn(dataset.folder),
+        seed=settings.seed,
+        num_epochs=options.epochs,
+        rounds=options.rounds,
+    )
     facts = from_photos.tune(dataset, options.encoder, run_dir, settings=how, teachers=taught)
     for split, failed in facts["unreadable"].items():
         steps.say(f"{len(failed)} {split} photos could not be read and were left out:")
@@ -216,7 +224,6 @@ def run_distill(options: argparse.Namespace) -> int:
 
 
 def _distill(options: argparse.Namespace, dataset, folder: Path) -> int:
-    from captioner import config
     from captioner.data import datasets
     from captioner.data.drawings import dataset as drawings
     from captioner.distillation import trainer
@@ -235,7 +242,7 @@ def _distill(options: argparse.Namespace, dataset, folder: Path) -> int:
     chosen = {"seed": options.seed, "views": options.views, "batch_size": options.batch_size}
     if options.without_teacher:
         chosen["teacher_weight"] = 0.0
-    settings = config.DistillationConfig(**{name: value for name, value in chosen.items() if value is not None})
+    settings = trainer.DistillationConfig(**{name: value for name, value in chosen.items() if value is not None})
     run = trainer.Distillation(folder, lessons, teacher, settings)
     run.train(progress=True)
     run.export(folder)

@@ -7,7 +7,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from captioner import config
 from captioner.distillation.teacher import Teacher, resize_grid
 from captioner.encoders import augmentation, compact
 
@@ -16,7 +15,7 @@ LOSSES = ("map", "pooled", "classes", "words")
 _TAUGHT = LOSSES[:3]
 
 
-def build_student(architecture: config.CompactConfig, teacher: Teacher, word_shares: np.ndarray) -> keras.Model:
+def build_student(architecture: compact.CompactConfig, teacher: Teacher, word_shares: np.ndarray) -> keras.Model:
     """Puts four heads on a compact encoder.
 
     Args:

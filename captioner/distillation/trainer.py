@@ -17,6 +17,7 @@ References:
 import csv
 import dataclasses
 import hashlib
+import math
 import time
 from concurrent import futures
 from pathlib import Path
@@ -27,12 +28,49 @@ import tqdm
 from keras import ops
 from PIL import Image
 
-from captioner import config, files
+from captioner import files
 from captioner.data import photos
 from captioner.distillation import student
 from captioner.distillation.lessons import Lessons
 from captioner.distillation.teacher import Teacher, compare, predict, resize_grid
 from captioner.encoders import augmentation, compact
+
+
+@dataclasses.dataclass(frozen=True)
+class DistillationConfig:
+    """How the compact encoder is trained."""
+
+    # A view is one photo seen once. Longer is better: a run that has ended goes on if it is started with more views.
+    views: int = 500_000
+    batch_size: int = 64
+    # For matrices, by Muon; a step changes a kernel's entries by about a fifth of this.
+    learning_rate: float = 1e-2
+    # Vectors and heads go by Adam, at this share of the learning rate: at 0.2 the noise of the heads' steps is louder
+    # than what they say.
+    adam_fraction: float = 0.05
+    weight_decay: float = 0.02
+    warmup_steps: int = 150
+    # The rate is constant until this share of the views is left, then falls along a cosine; 1.0 is a plain cosine.
+    # Stopped before that, a run can be planned longer without loss.
+    decay_fraction: float = 0.5
+    # 0 leaves the teacher out: a student that has the captions' words alone, to show what a teacher is worth.
+    teacher_weight: float = 1.0
+    class_weight: float = 0.1
+    word_weight: float = 0.1
+    seed: int = 0
+
+    def learning_rate_at(self, view: int) -> float:
+        """Returns the learning rate after `view` views: warm-up, constant, half a cosine."""
+        decay_views = self.decay_fraction * self.views
+        progress = min(max((view - self.views + decay_views) / max(decay_views, 1), 0.0), 1.0)
+        warmup = min(1.0, (view / self.batch_size + 1) / max(self.warmup_steps, 1))
+        return self.learning_rate * warmup * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """Weight of each loss."""
+        taught = self.teacher_weight
+        return {"map": taught, "pooled": taught, "classes": taught * self.class_weight, "words": self.word_weight}
 
 
 class Distillation:
@@ -48,10 +86,10 @@ class Distillation:
         folder: str | Path,
         lessons: Lessons,
         teacher: Teacher,
-        options: config.DistillationConfig,
+        options: DistillationConfig,
         *,
-        architecture: config.CompactConfig | None = None,
-        views_options: config.ViewsConfig | None = None,
+        architecture: compact.CompactConfig | None = None,
+        views_options: augmentation.ViewsConfig | None = None,
     ):
         """Starts a run, or takes up the one that the folder holds.
 
@@ -59,9 +97,9 @@ class Distillation:
             ValueError: If the folder holds a run of another network, teacher or other data.
         """
         self.folder, self.options = Path(folder), options
-        self.architecture = architecture or config.CompactConfig()
+        self.architecture = architecture or compact.CompactConfig()
         self._lessons, self._teacher = lessons, teacher
-        self._views_options = views_options or config.ViewsConfig()
+        self._views_options = views_options or augmentation.ViewsConfig()
         self.views = 0
         words = hashlib.sha256(np.ascontiguousarray(lessons.words).data).hexdigest()[:16]
         taught_by = teacher.encoder if options.teacher_weight else "no teacher"

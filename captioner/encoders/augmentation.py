@@ -9,17 +9,30 @@ References:
     H. Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018. https://arxiv.org/abs/1710.09412
 """
 
+import dataclasses
+
 import numpy as np
 from keras import ops
 
-from captioner import config
 from captioner.data.photos import draw_boxes
 
 # The box of a whole photo.
 WHOLE = np.array([0.0, 0.0, 1.0, 1.0], np.float32)
 
 
-def draw_views(rng: np.random.Generator, count: int, options: config.ViewsConfig) -> dict[str, np.ndarray]:
+@dataclasses.dataclass(frozen=True)
+class ViewsConfig:
+    """How views differ from their photos."""
+
+    # Least share of a side that a view keeps.
+    min_side: float = 0.5
+    # Largest relative change of saturation, contrast and brightness.
+    color_jitter: float = 0.25
+    # Share of the views that are blended with another; the other makes up at most a half.
+    blended: float = 0.5
+
+
+def draw_views(rng: np.random.Generator, count: int, options: ViewsConfig) -> dict[str, np.ndarray]:
     """Draws how `count` photos are to be seen.
 
     Args:
@@ -40,7 +53,7 @@ def draw_views(rng: np.random.Generator, count: int, options: config.ViewsConfig
 
 
 def draw_some(
-    rng: np.random.Generator, count: int, options: config.ViewsConfig, share: float
+    rng: np.random.Generator, count: int, options: ViewsConfig, share: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draws boxes and factors as `draw_views` does for this share of `count` photos; the others are seen whole."""
     drawn = draw_views(rng, count, options)

@@ -9,8 +9,10 @@ References:
     Z. Liu et al., "A ConvNet for the 2020s", 2022 (patch stem and patch downsampling). https://arxiv.org/abs/2201.03545
 """
 
+import dataclasses
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -20,6 +22,50 @@ from captioner import config, files, float16
 
 GRID_LAYER = "compact_grid"
 WEIGHTS_FILE = "encoder.weights.h5"
+
+
+@dataclasses.dataclass(frozen=True)
+class CompactConfig:
+    """Shape of the compact encoder."""
+
+    # 112 pixels still give a 7x7 grid at stride 16, for a quarter of the arithmetic of 224.
+    image_size: int = 112
+    # Patches of 4x4 leave the costly fine grids out: 28x28 is where the first block works.
+    stem_size: int = 4
+    # Channels on the grids of 28, 14 and 7 cells a side; the last is the depth of a region.
+    widths: Sequence[int] = (64, 160, 384)
+    # Most blocks where a weight costs least arithmetic, which is on the smallest grid.
+    depths: Sequence[int] = (2, 4, 6)
+    # The 3x3 convolution of a block works on this share of the channels.
+    bottleneck: float = 0.5
+
+    def __post_init__(self):
+        # JSON knows lists alone.
+        for name in ("widths", "depths"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if len(self.widths) != len(self.depths) or not self.widths:
+            raise ValueError(
+                "widths and depths need one entry for each grid. "
+                f"Received: widths={self.widths!r}, depths={self.depths!r}"
+            )
+        sides, channels = (self.image_size, self.stem_size), (*self.widths, *self.depths)
+        if (
+            not all(type(number) is int and 0 < number <= 4096 for number in (*sides, *channels))
+            or len(self.widths) > 8
+        ):
+            raise ValueError(f"Sides, widths and depths must be whole numbers from 1 to 4096. Received: {self}")
+        if not 0 < self.bottleneck <= 1:
+            raise ValueError(f"bottleneck must lie in (0, 1]. Received: bottleneck={self.bottleneck!r}")
+        stride = self.stem_size * 2 ** (len(self.widths) - 1)
+        if self.image_size % stride:
+            raise ValueError(
+                f"image_size must be a multiple of the stride {stride}. Received: image_size={self.image_size!r}"
+            )
+
+    @property
+    def grid_size(self) -> int:
+        """Side of the last grid in cells."""
+        return self.image_size // (self.stem_size * 2 ** (len(self.widths) - 1))
 
 
 @keras.saving.register_keras_serializable(package="captioner")
@@ -107,7 +153,7 @@ def preprocess(pixels):
     return pixels / 127.5 - 1.0
 
 
-def build_network(architecture: config.CompactConfig | None = None) -> keras.Model:
+def build_network(architecture: CompactConfig | None = None) -> keras.Model:
     """Builds the compact encoder with random weights.
 
     Args:
@@ -117,7 +163,7 @@ def build_network(architecture: config.CompactConfig | None = None) -> keras.Mod
         A model from preprocessed pixels `(B, S, S, 3)` to the layer `compact_grid`, `(B, H, H, C)`, not negative.
         The encoder's `regions` are its cells row by row, `pooled` is their mean.
     """
-    architecture = architecture or config.CompactConfig()
+    architecture = architecture or CompactConfig()
     side = architecture.image_size
     pixels = keras.layers.Input((side, side, 3), name="pixels")
     grid = pixels
@@ -131,7 +177,7 @@ def build_network(architecture: config.CompactConfig | None = None) -> keras.Mod
     return keras.Model(pixels, grid, name="compact")
 
 
-def read_architecture(folder: str | Path) -> config.CompactConfig:
+def read_architecture(folder: str | Path) -> CompactConfig:
     """Returns the shape of the encoder whose weights a folder holds; the default where there is no `encoder.json`.
 
     Raises:
@@ -139,9 +185,9 @@ def read_architecture(folder: str | Path) -> config.CompactConfig:
     """
     file = Path(folder) / config.ENCODER_FILE
     if not file.is_file():
-        return config.CompactConfig()
+        return CompactConfig()
     try:
-        return config.from_json(config.CompactConfig, files.read_json(file)["architecture"])
+        return config.from_json(CompactConfig, files.read_json(file)["architecture"])
     except (ValueError, KeyError):
         raise ValueError(files.damaged(file)) from None
 

@@ -110,7 +110,7 @@ ENCODERS = {
         preprocess=compact.preprocess,
         pooled_layer=None,
         regions_layers=(compact.GRID_LAYER,),
-        image_size=config.CompactConfig.image_size,
+        image_size=compact.CompactConfig.image_size,
         shipped=config.SHIPPED_DIR / "compact" / compact.WEIGHTS_FILE,
         last_frozen_layer="stage0_block1_add",
     ),

@@ -23,6 +23,10 @@ from captioner.scoring import claims, metrics
 
 # The scores that make sense for controls too.
 HEADLINE = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "cider_d", "rouge_l")
+# What the recipe tries on validation, captioner by captioner, and the rules `say_once` and `careful` with the best.
+LENGTH_PENALTIES = (0.75, 1.0, 1.25, 1.5)
+# What `careful` may cost: two points of CIDEr-D are what one seed differs from another, and far fewer claims are false.
+_CAREFUL_COST = 2.0
 
 
 def evaluate_captioner(
@@ -96,7 +100,7 @@ def choose_search(captioner: Captioner, split: EncodedSplit, *, may_doubt: bool 
 
     Which penalty does depends on how it was trained: likelihood makes the best captions seem too short, and
     self-critical training makes up for that by itself. The penalty and the rule to say things once are those of the
-    highest CIDEr-D; the careful rule is taken with its own best penalty if it costs at most `config.CAREFUL_COST`.
+    highest CIDEr-D; the careful rule is taken with its own best penalty if it costs at most `_CAREFUL_COST`.
 
     Args:
         captioner: The captioner. Its `settings` are changed.
@@ -113,7 +117,7 @@ def choose_search(captioner: Captioner, split: EncodedSplit, *, may_doubt: bool 
         )
         return chosen | {key: scores[key] for key in ("cider_d", "bleu_4", "mean_length")}
 
-    penalties = config.LENGTH_PENALTIES
+    penalties = LENGTH_PENALTIES
     rows = [try_out(length_penalty=penalty, say_once=False, careful=False) for penalty in penalties]
     rows.append(try_out(**_best_search(rows) | {"say_once": True}))
     best = _best_search(rows)
@@ -126,7 +130,7 @@ def choose_search(captioner: Captioner, split: EncodedSplit, *, may_doubt: bool 
         ]
         careful = _best_search(doubting)
         gain = max(row["cider_d"] for row in doubting) - max(row["cider_d"] for row in rows)
-        best = careful if gain >= -config.CAREFUL_COST else best
+        best = careful if gain >= -_CAREFUL_COST else best
         rows += doubting
     captioner.settings = dataclasses.replace(captioner.settings, **best)
     return rows

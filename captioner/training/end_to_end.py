@@ -26,12 +26,12 @@ import numpy as np
 import tqdm
 from keras import ops
 
-from captioner import config
 from captioner.data.vocabulary import Vocabulary
 from captioner.decoder import losses
 from captioner.decoder.sight import Sight
 from captioner.encoders import augmentation, kernels
 from captioner.training import epochs, run_files
+from captioner.training.tuning import EndToEndConfig
 
 # The longest captions of a photo, this share of them, are read apart, so that the others need not be as long.
 _LONG = 0.4
@@ -53,7 +53,7 @@ class PhotoBatches:
         photos: np.ndarray,
         captions: Sequence[Sequence[str]],
         vocabulary: Vocabulary,
-        settings: config.EndToEndConfig,
+        settings: EndToEndConfig,
         *,
         full_length: bool = False,
     ):
@@ -67,7 +67,7 @@ class PhotoBatches:
             for row, tokens in zip(of_photo[count - len(listed) :], listed, strict=True):
                 row[: len(tokens)] = tokens[: len(row)]
         self._num_short = count - round(count * _LONG)
-        self._views = config.ViewsConfig(settings.min_crop, settings.color_jitter, blended=0.0)
+        self._views = augmentation.ViewsConfig(settings.min_crop, settings.color_jitter, blended=0.0)
 
     @property
     def num_batches(self) -> int:
@@ -171,7 +171,7 @@ def train_end_to_end(
     score: Callable[[], Mapping[str, float]],
     run_dir: str | Path,
     *,
-    settings: config.EndToEndConfig,
+    settings: EndToEndConfig,
     description: Mapping,
     teachers: Sequence[Sight] = (),
     progress: bool = True,
@@ -209,7 +209,7 @@ def train_end_to_end(
 class _Trainer:
     """What one run needs at hand, as `epochs.Trainer`: compiled step, optimizer, running averages."""
 
-    def __init__(self, sight: Sight, batches: PhotoBatches, settings: config.EndToEndConfig, teachers):
+    def __init__(self, sight: Sight, batches: PhotoBatches, settings: EndToEndConfig, teachers):
         self._sight, self._batches, self._settings = sight, batches, settings
         self._tuner = Tuner(sight, teachers, settings.taught_share)
         slow = sight.network.trainable_variables

@@ -19,13 +19,12 @@ import numpy as np
 
 from captioner import config, files, float16
 from captioner.data import datasets, photo_arrays
-from captioner.data.drawings import dataset as drawings
 from captioner.data.vocabulary import Vocabulary
 from captioner.decoder import weights
 from captioner.decoder.network import CaptionDecoder
 from captioner.decoder.sight import Sight, Teacher, build_sight
 from captioner.encoders import kernels
-from captioner.training import end_to_end, live_views, run_files, self_critical
+from captioner.training import end_to_end, live_views, run_files, self_critical, tuning
 
 # Photos are kept at this size, from which views of any size are cut.
 PHOTO_SIZE = 224
@@ -49,39 +48,6 @@ class PhotoSplit:
     failed: Mapping[str, str]
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How to train; see `train_from_photos`."""
-
-    decoder: config.DecoderConfig
-    end_to_end: config.EndToEndConfig
-    self_critical: config.SelfCriticalConfig
-    mirrored: bool = config.MIRRORED
-
-
-def suggest_settings(dataset: datasets.CaptionDataset, seed: int, *, num_epochs: int, rounds: int) -> Settings:
-    """Returns settings that suit a data set: with few photos batches are smaller, and averages over fewer steps.
-
-    Drawings are seen whole and not mirrored, since their captions say what is left and what is right.
-    """
-    usual, is_drawn = config.EndToEndConfig, drawings.is_drawn(dataset.folder)
-    num_photos = len(dataset.image_ids("train"))
-    size = max(8, min(usual.photos_per_batch, num_photos // 50))
-    num_steps = num_epochs * max(num_photos // size, 1)
-    together = usual(
-        epochs=num_epochs,
-        frozen_epochs=min(usual.frozen_epochs, num_epochs // 4),
-        photos_per_batch=size,
-        warmup_steps=min(usual.warmup_steps, num_steps // 10),
-        averaging=min(usual.averaging, max(0.0, 1 - 8 / num_steps)),
-        view_share=0.0 if is_drawn else usual.view_share,
-        seed=seed,
-    )
-    decoder = config.suggest_decoder(len(dataset.captions("train")))
-    refining = config.SelfCriticalConfig(rounds=rounds, seed=seed)
-    return Settings(decoder, together, refining, mirrored=config.MIRRORED and not is_drawn)
-
-
 def name_run(dataset: datasets.CaptionDataset, settings: config.RecipeConfig, *, taught: bool) -> str:
     """Returns encoder, data, seed and whether captioners taught it; what is Flickr8k or seed 0 is not said."""
     parts_of_name = [settings.encoder, *([dataset.name] if dataset.name != "flickr8k" else [])]
@@ -94,7 +60,7 @@ def tune(
     encoder: str,
     run_dir: str | Path,
     *,
-    settings: Settings,
+    settings: tuning.TuningConfig,
     teachers: Sequence[Teacher] = (),
     progress: bool = True,
 ) -> dict:
@@ -196,7 +162,7 @@ def train_from_photos(
     validation: PhotoSplit,
     run_dir: str | Path,
     *,
-    settings: Settings,
+    settings: tuning.TuningConfig,
     description: Mapping,
     teachers: Sequence[Sight] = (),
     progress: bool = True,

@@ -15,6 +15,7 @@ from captioner.decoder.sight import Sight
 from captioner.encoders import augmentation, specs
 from captioner.encoders.grids import turn_back
 from captioner.scoring import metrics
+from captioner.training.tuning import EndToEndConfig
 
 _BATCH_SIZE = 50
 
@@ -53,9 +54,9 @@ class Viewer(keras.Model):
 class LiveViews:
     """Features of photos or of views of them, as `self_critical.Views`."""
 
-    def __init__(self, viewer: Viewer, photos: np.ndarray, settings: config.EndToEndConfig):
+    def __init__(self, viewer: Viewer, photos: np.ndarray, settings: EndToEndConfig):
         self._viewer, self._photos, self._share = viewer, photos, settings.view_share
-        self._views = config.ViewsConfig(settings.min_crop, settings.color_jitter, blended=0.0)
+        self._views = augmentation.ViewsConfig(settings.min_crop, settings.color_jitter, blended=0.0)
 
     def take(self, indices: np.ndarray, random: np.random.Generator) -> dict[str, np.ndarray]:
         """See `self_critical.Views`."""

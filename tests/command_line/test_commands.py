@@ -17,7 +17,7 @@ from captioner import config, files, startup
 from captioner.artifacts import catalogue
 from captioner.command_line import commands as command_line
 from captioner.data import datasets, decoders
-from captioner.encoders import specs
+from captioner.encoders import compact, specs
 
 
 @pytest.mark.usefixtures("nothing_is_loaded")
@@ -150,12 +150,12 @@ def test_distill_trains_the_compact_encoder_and_leaves_the_shipped_one_alone(
     importlib.import_module("captioner.distillation.trainer")
 
     @dataclasses.dataclass(frozen=True)
-    class Toy(config.CompactConfig):
+    class Toy(compact.CompactConfig):
         image_size: int = 16
         widths: Sequence[int] = (8,)
         depths: Sequence[int] = (1,)
 
-    monkeypatch.setattr(config, "CompactConfig", Toy)
+    monkeypatch.setattr(compact, "CompactConfig", Toy)
     # Photos, so that drawings are added.
     (data / "scenes.json").unlink()
     data = data.rename(data.with_name("album"))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from captioner import config
+from captioner.decoder import careful
 from captioner.decoder.careful import CarefulClaims
 
 WORDS = ("a", "red", "grey", "gray", "two", "both", "man", "woman")
@@ -12,7 +12,7 @@ SETTINGS = {"color_share": 0.5, "gender_share": 0.7, "number_probability": 0.3, 
 
 def weigh(probabilities, **settings):
     """Returns which words are left, and the probabilities."""
-    rule = CarefulClaims(WORDS, config.CarefulConfig(**SETTINGS | settings))
+    rule = CarefulClaims(WORDS, careful.CarefulConfig(**SETTINGS | settings))
     log_probs = np.log([probabilities.get(word, 1e-6) for word in WORDS]).astype(np.float32)
     weighed = rule(log_probs[None, None]).numpy()[0, 0]
     return {word for word, value in zip(WORDS, weighed, strict=True) if np.isfinite(value)}, np.exp(weighed)
@@ -53,4 +53,4 @@ def test_words_that_claim_nothing_are_always_left():
 @pytest.mark.parametrize("name", ["color_share", "gender_share", "number_probability"])
 def test_shares_lie_between_0_and_1(name):
     with pytest.raises(ValueError, match=f"{name} must lie in"):
-        config.CarefulConfig(**{name: 1.5})
+        careful.CarefulConfig(**{name: 1.5})

@@ -8,16 +8,15 @@ import keras
 import numpy as np
 import pytest
 
-from captioner import config
 from captioner.data.photos import load_photo
 from captioner.distillation import student, trainer
 from captioner.distillation.lessons import Lessons
 from captioner.distillation.teacher import Teacher
-from captioner.encoders import compact
+from captioner.encoders import augmentation, compact
 
-TOY = config.CompactConfig(image_size=16, stem_size=4, widths=(8,), depths=(1,))
-OPTIONS = config.DistillationConfig(views=96, batch_size=4, learning_rate=0.02, warmup_steps=0, adam_fraction=0.3)
-CALM = config.ViewsConfig(min_side=0.9, color_jitter=0.0, blended=0.0)
+TOY = compact.CompactConfig(image_size=16, stem_size=4, widths=(8,), depths=(1,))
+OPTIONS = trainer.DistillationConfig(views=96, batch_size=4, learning_rate=0.02, warmup_steps=0, adam_fraction=0.3)
+CALM = augmentation.ViewsConfig(min_side=0.9, color_jitter=0.0, blended=0.0)
 
 
 @pytest.fixture
@@ -50,7 +49,7 @@ def read_progress(folder) -> list[dict[str, str]]:
 
 
 def test_the_rate_rises_stays_and_falls():
-    options = config.DistillationConfig(views=1000, batch_size=10, warmup_steps=10, learning_rate=1.0)
+    options = trainer.DistillationConfig(views=1000, batch_size=10, warmup_steps=10, learning_rate=1.0)
     rates = [options.learning_rate_at(view) for view in (0, 40, 100, 500, 750, 1000)]
     # Half of the views are left at 500; half-way down the cosine is (1 + 0.01) / 2.
     np.testing.assert_allclose(rates, [0.1, 0.5, 1.0, 1.0, 0.505, 0.01], atol=1e-6)

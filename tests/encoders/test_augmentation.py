@@ -5,7 +5,6 @@ import pytest
 from keras import ops
 from PIL import Image
 
-from captioner import config
 from captioner.encoders import augmentation
 
 WHOLE = [0.0, 0.0, 1.0, 1.0]
@@ -51,7 +50,9 @@ def test_views_are_what_pillow_cuts_and_resizes(box, size):
 
 
 def test_views_stay_inside_and_half_are_mirrored_and_half_blended():
-    drawn = augmentation.draw_views(np.random.default_rng(0), 2000, config.ViewsConfig(min_side=0.6, color_jitter=0.25))
+    drawn = augmentation.draw_views(
+        np.random.default_rng(0), 2000, augmentation.ViewsConfig(min_side=0.6, color_jitter=0.25)
+    )
     boxes, factors, shares = drawn["boxes"], drawn["factors"], drawn["shares"]
     assert boxes.min() >= 0 and boxes.max() <= 1
     widths, heights = np.abs(boxes[:, 3] - boxes[:, 1]), boxes[:, 2] - boxes[:, 0]
@@ -63,7 +64,7 @@ def test_views_stay_inside_and_half_are_mirrored_and_half_blended():
 
 
 def test_the_same_generator_draws_the_same_views():
-    first, second = (augmentation.draw_views(np.random.default_rng(5), 3, config.ViewsConfig()) for _ in range(2))
+    first, second = (augmentation.draw_views(np.random.default_rng(5), 3, augmentation.ViewsConfig()) for _ in range(2))
     for name, array in first.items():
         np.testing.assert_array_equal(array, second[name])
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from captioner.config import CompactConfig
 from captioner.encoders import compact
+from captioner.encoders.compact import CompactConfig
 from captioner.encoders.encoder import load_encoder
 
 TOY = CompactConfig(image_size=16, stem_size=2, widths=(4, 8), depths=(1, 1))

@@ -11,11 +11,11 @@ from captioner.data.vocabulary import Vocabulary
 from captioner.decoder.network import CaptionDecoder
 from captioner.decoder.sight import Sight
 from captioner.encoders import augmentation, kernels, specs
-from captioner.training import end_to_end
+from captioner.training import end_to_end, tuning
 
 CAPTIONS = [["a red dog", "a dog"], ["a blue cat sits on a mat"], ["a red cat", "a cat", "a red cat sits"]]
 VOCABULARY = Vocabulary.from_captions((text for texts in CAPTIONS for text in texts), 1)
-SETTINGS = config.EndToEndConfig(
+SETTINGS = tuning.EndToEndConfig(
     epochs=2, frozen_epochs=1, photos_per_batch=3, warmup_steps=1, learning_rate=1e-2, encoder_learning_rate=1e-2
 )
 
@@ -170,7 +170,7 @@ def test_slow_variables_wait_and_come_to_their_share_of_the_rate():
 
 def test_an_encoder_that_would_never_learn_is_refused():
     with pytest.raises(ValueError, match="frozen_epochs must be fewer than epochs"):
-        config.EndToEndConfig(epochs=2, frozen_epochs=2)
+        tuning.EndToEndConfig(epochs=2, frozen_epochs=2)
 
 
 def test_what_only_gets_worse_stays_as_it_came(photos, tmp_path):

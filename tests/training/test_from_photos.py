@@ -13,11 +13,11 @@ from captioner.data import datasets
 from captioner.data.vocabulary import Vocabulary
 from captioner.decoder.sight import build_sight
 from captioner.encoders import augmentation, specs
-from captioner.training import from_photos, live_views, recipe
+from captioner.training import from_photos, live_views, recipe, tuning
 
-SETTINGS = from_photos.Settings(
+SETTINGS = tuning.TuningConfig(
     config.DecoderConfig(units=8, embedding_size=4, attention_size=4, memory_size=8, dropout=0.0),
-    config.EndToEndConfig(epochs=2, frozen_epochs=1, photos_per_batch=8, warmup_steps=2, view_share=0.0),
+    tuning.EndToEndConfig(epochs=2, frozen_epochs=1, photos_per_batch=8, warmup_steps=2, view_share=0.0),
     config.SelfCriticalConfig(rounds=1, photos_per_round=8, batch_size=4, num_samples=2, max_length=5),
     mirrored=False,
 )
@@ -52,6 +52,11 @@ def dataset(project, drawn_dir):
 
 def tune(dataset, folder, *, teachers=(), settings=SETTINGS):
     return from_photos.tune(dataset, "toy", folder, settings=settings, teachers=teachers, progress=False)
+
+
+def suggest(dataset, *, is_drawn=False, seed=0, num_epochs=2):
+    counts = len(dataset.image_ids("train")), len(dataset.captions("train"))
+    return tuning.suggest_tuning(*counts, is_drawn=is_drawn, seed=seed, num_epochs=num_epochs, rounds=1)
 
 
 def measure(dataset, folder, **more):
@@ -98,7 +103,7 @@ def test_a_run_that_has_ended_is_found_again_and_another_is_not_taken_for_it(dat
     monkeypatch.setattr(from_photos, "train_from_photos", lambda *_, **__: pytest.fail("it trained again"))
     assert tune(dataset, tmp_path / "run") == facts
     with pytest.raises(ValueError, match="holds another training run"):
-        tune(dataset, tmp_path / "run", settings=from_photos.suggest_settings(dataset, 1, num_epochs=2, rounds=1))
+        tune(dataset, tmp_path / "run", settings=suggest(dataset, seed=1))
     with pytest.raises(FileNotFoundError, match="No tuning has ended in"):
         from_photos.read_facts(tmp_path / "nothing")
 
@@ -131,14 +136,14 @@ def test_a_split_without_a_photo_that_can_be_read_is_one_sentence(dataset, monke
 
 
 def test_few_photos_get_small_batches_and_averages_over_few_steps(dataset):
-    few = from_photos.suggest_settings(dataset, 0, num_epochs=3, rounds=1).end_to_end
+    few = suggest(dataset, num_epochs=3).end_to_end
     assert (few.photos_per_batch, few.frozen_epochs) == (8, 0)
     steps = 3 * (len(dataset.image_ids("train")) // 8)
     assert few.averaging == max(0.0, 1 - 8 / steps) < 0.995 and few.warmup_steps == steps // 10
 
 
 def test_drawings_are_seen_whole_and_runs_named_by_what_they_are_of(dataset):
-    suggested = from_photos.suggest_settings(dataset, 0, num_epochs=2, rounds=1)
+    suggested = suggest(dataset, is_drawn=True)
     assert suggested.end_to_end.view_share == 0 and not suggested.mirrored
     settings = config.RecipeConfig(encoder="compact", seed=3)
     assert from_photos.name_run(dataset, settings, taught=True) == "compact-drawings-seed3-taught"
@@ -168,7 +173,7 @@ def test_features_are_means_over_a_view_and_its_mirror_image(dataset):
 def test_the_command_trains_measures_and_keeps(dataset, project, monkeypatch, capsys, tmp_path):
     from captioner.command_line.commands import main
 
-    monkeypatch.setattr(from_photos, "suggest_settings", lambda *_, **__: SETTINGS)
+    monkeypatch.setattr(tuning, "suggest_tuning", lambda *_, **__: SETTINGS)
     monkeypatch.setattr(config, "suggest_decoder", lambda *_, **__: SETTINGS.decoder)
     monkeypatch.setattr(config, "ENCODERS", (*config.ENCODERS, "toy"))
     arguments = ["tune", "--data", str(dataset.folder), "--encoder", "toy", "--name", "toy"]
