@@ -1,9 +1,10 @@
 """Memory and time with 8,000, 80,000 and 800,000 photos, whose features are made up and on disk.
 
-Each size runs in a process of its own: `python -m benchmarks.speed.memory PHOTOS FOLDER`.
+Each size runs in a process of its own: `python -m benchmarks.speed.memory FOLDER`, with what `write_cache` made.
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.speed import measuring
-from captioner import config, startup
+from captioner import config, files, startup
+from captioner.encoders import cache
 
 # Small, so that 800,000 fit on any disk: what grows in memory with the photos is what is known of each.
 _POOLED, _REGIONS, _DEPTH = 64, 4, 64
@@ -28,7 +30,8 @@ def measure(*, small: bool = False) -> measuring.Report:
     rows = []
     for count in counts:
         with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-m", "benchmarks.speed.memory", str(count), folder]
+            write_cache(Path(folder), count)
+            command = [sys.executable, "-m", "benchmarks.speed.memory", folder]
             done = subprocess.run(command, cwd=config.PROJECT_DIR, stdout=subprocess.PIPE, check=True)
         rows.append([f"{count:,}", *json.loads(done.stdout)])
     more = counts[-1] - counts[0]
@@ -53,25 +56,23 @@ def measure(*, small: bool = False) -> measuring.Report:
     )
 
 
-def write_cache(folder: Path, count: int):
-    """Writes features of so many photos as `extract_features` would leave them, and opens them."""
-    from captioner.encoders import cache, features
-
+def write_cache(folder: Path, count: int) -> None:
+    """Writes features of so many photos as `extract_features` would leave them."""
     shapes = {"pooled": [count, _POOLED], "regions": [count, _REGIONS, _DEPTH]}
-    index = {"image_ids": [f"photo-{n:07d}.jpg" for n in range(count)], "shapes": shapes, "failed": {}}
+    index = {"shapes": shapes, "failed": {}, "checksums": {}}
+    cache.create(folder, index, [f"photo-{n:07d}.jpg" for n in range(count)])
     random = np.random.default_rng(measuring.SEED)
     for view, shape in shapes.items():
         block = random.normal(size=(1_000, *shape[1:])).astype(np.float16)
-        with (folder / f"{view}.npy").open("wb") as file:
-            head = {"descr": "<f2", "fortran_order": False, "shape": tuple(shape)}
-            np.lib.format.write_array_header_1_0(file, head)
+        with (folder / f"{view}.npy").open("r+b") as file:
+            file.seek(cache.open_array(folder, view, index).offset)
             for start in range(0, count, len(block)):
                 file.write(block[: count - start].tobytes())
-    cache.write_index(folder, index)
-    return features.FeatureStore(folder, index)
+            # Else the disk is busy with it while captions are timed.
+            os.fsync(file.fileno())
 
 
-def run(count: int, folder: Path) -> list[float]:
+def run(folder: Path) -> list[float]:
     """Captions and trains; returns memory before, while captioning, its time, memory while training and its time."""
     startup.keep_freed_memory()
     startup.import_keras()
@@ -79,6 +80,7 @@ def run(count: int, folder: Path) -> list[float]:
     from captioner.data.vocabulary import SPECIAL_WORDS, Vocabulary
     from captioner.decoder.batches import CaptionBatches
     from captioner.decoder.network import CaptionDecoder
+    from captioner.encoders import features
     from captioner.training import teacher_forcing
 
     vocabulary = Vocabulary(SPECIAL_WORDS + _WORDS)
@@ -89,14 +91,15 @@ def run(count: int, folder: Path) -> list[float]:
     captioner.caption_features(*warm)
     captioner.caption_features(*(view[:50] for view in warm))
     before = private_megabytes()
-    store = write_cache(folder, count)
+    store = features.FeatureStore(folder, files.read_json(folder / "index.json"))
+    count = len(store.image_ids)
     chosen = [store.image_ids[i] for i in np.sort(random.choice(count, min(count, _CAPTIONED), replace=False))]
     started = time.perf_counter()
     for _ in captioner.caption_store(store, chosen):
         pass
     caption_ms = 1000 * (time.perf_counter() - started) / len(chosen)
     captioning = private_megabytes()
-    captions = [(image_id, "a dog runs through the red grass") for image_id in store.image_ids]
+    captions = ((image_id, "a dog runs through the red grass") for image_id in store.image_ids)
     batches = CaptionBatches(captions, store, vocabulary, seed=measuring.SEED)
     teacher_forcing.compile_decoder(decoder, config.TrainingConfig(), batches.num_batches)
     dataset, steps = batches.dataset(), min(_STEPS, batches.num_batches)
@@ -116,4 +119,4 @@ def private_megabytes() -> float:
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(int(sys.argv[1]), Path(sys.argv[2]))))
+    print(json.dumps(run(Path(sys.argv[1]))))

@@ -26,7 +26,7 @@ def measure(*, small: bool = False) -> measuring.Report:
         dataset = _find_dataset(Path(folder, "drawings"))
         paths = dict(list(dataset.photo_paths("train").items())[:photos])
         store = features.extract_features(captioner.encoder, paths, Path(folder, "features"), progress=False)
-        references = {i: texts for i, texts in dataset.references_of("train").items() if i in store.image_ids}
+        references = {image_id: dataset.references[image_id] for image_id in store.image_ids}
         return compare(captioner, references, store, steps=steps, rounds=rounds)
 
 

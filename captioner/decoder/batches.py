@@ -7,7 +7,7 @@ size, `R` regions, `D` region depth.
 import array
 import functools
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -76,7 +76,7 @@ class CaptionBatches:
 
     def __init__(
         self,
-        captions: Sequence[tuple[str, str]],
+        captions: Iterable[tuple[str, str]],
         features: FeatureStore,
         vocabulary: Vocabulary,
         *,
@@ -86,17 +86,18 @@ class CaptionBatches:
         crops: FeatureStore | None = None,
         crop_share: float = config.TrainingConfig.crop_share,
     ):
-        if not captions:
-            raise ValueError("There are no captions to train on. Received: captions=[]")
         self._features, self.batch_size, self._seed = features, batch_size, seed
-        self._views = PhotoViews([image_id for image_id, _ in captions], features, crops, crop_share)
         # One array of all words, not one for each caption, of which there may be millions.
-        tokens, lengths = array.array("i"), array.array("i")
-        for _, text in captions:
+        image_ids, tokens, lengths = [], array.array("H" if len(vocabulary) <= 1 << 16 else "i"), array.array("i")
+        for image_id, text in captions:
             ids = [vocabulary.start_id, *vocabulary.encode(text), vocabulary.end_id][: max_length + 1]
+            image_ids.append(image_id)
             tokens.extend(ids)
             lengths.append(len(ids) - 1)
-        self._tokens, self._lengths = np.array(tokens), np.array(lengths)
+        if not image_ids:
+            raise ValueError("There are no captions to train on. Received: captions=[]")
+        self._views = PhotoViews(image_ids, features, crops, crop_share)
+        self._tokens, self._lengths = (np.frombuffer(numbers, numbers.typecode) for numbers in (tokens, lengths))
         self._starts = np.cumsum(self._lengths + 1) - self._lengths - 1
 
     @property

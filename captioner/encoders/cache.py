@@ -1,9 +1,10 @@
 """The files of a feature cache, and whether they are what was written.
 
-A cache is a folder with `pooled.npy` `(N, P)` and `regions.npy` `(N, R, D)`, both float16 and memory-mapped, and
-`index.json`, which says whose features they are: image ids in row order, a digest of the photos' bytes, encoder,
-fingerprint of its weights, preprocessing version; how many rows are done, the checksum of each batch of them, and which
-photos could not be read. Nothing here encodes.
+A cache is a folder with `pooled.npy` `(N, P)` and `regions.npy` `(N, R, D)`, both float16, `image_ids.npy` `(N,)`, the
+image ids of the rows in UTF-8, and `by_name.npy` `(N,)`, int64, the rows sorted by image id. All are mapped, so that
+memory does not grow with the photos. `index.json` says whose features they are: a digest of image ids and photos'
+bytes, encoder, fingerprint of its weights, preprocessing version; how many rows are done, checksums, and which photos
+could not be read. Nothing here encodes.
 """
 
 import json
@@ -11,22 +12,32 @@ import tokenize
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from captioner import files
 
-FORMAT = 2
+FORMAT = 3
 VIEWS = ("pooled", "regions")
+NAMES = ("image_ids", "by_name")
+# Kind of the numbers of each array, and what it holds in words.
+_ARRAYS = {
+    "pooled": ("f2", "float16 features"),
+    "regions": ("f2", "float16 features"),
+    "image_ids": ("S", "the names"),
+    "by_name": ("i8", "the order"),
+}
 _IDENTITY = ("encoder", "regions_layer", "fingerprint", "mirrored", "preprocessing_version", "photos", "shapes")
 
 
-def open_index(folder: Path, expected: dict) -> dict | None:
+def open_index(folder: Path, expected: dict, image_ids: Sequence[str]) -> dict | None:
     """Returns the index of the cache that is there, or `None`.
 
     Args:
         folder: The cache.
         expected: The index of an empty cache of these photos and this encoder.
+        image_ids: The photos, in the order of the rows.
 
     Raises:
         ValueError: If the cache is of other photos, of another encoder or damaged: a file, or the order of the rows.
@@ -46,79 +57,97 @@ def open_index(folder: Path, expected: dict) -> dict | None:
         raise ValueError(
             f"{folder} holds other features: {'; '.join(different)}. Delete that folder or name another one."
         )
-    if not _is_sound(index, expected):
+    if not _is_sound(index, image_ids):
         raise ValueError(files.damaged(file, remedy))
+    batches = range(-(-index["num_done"] // index["batch_size"]))
+    found: dict[str, Any] = {name: zlib.crc32(open_array(folder, name, index).data) for name in NAMES}
     for view in VIEWS:
         array = open_array(folder, view, index)
-        batches = range(-(-index["num_done"] // index["batch_size"]))
-        if index["checksums"].get(view) != [_checksum(array, index, batch) for batch in batches]:
-            raise ValueError(f"{folder / view}.npy holds other rows than were written. {remedy}")
+        found[view] = [_checksum(array, index, image_ids, batch) for batch in batches]
+    for name, checksum in found.items():
+        if index["checksums"].get(name) != checksum:
+            raise ValueError(f"{folder / name}.npy holds other rows than were written. {remedy}")
     return index
 
 
-def _is_sound(index: dict, expected: dict) -> bool:
+def _is_sound(index: dict, image_ids: Sequence[str]) -> bool:
     """Says whether an index of this identity could have been written here."""
     size, done, failed = index["batch_size"], index["num_done"], index["failed"]
     return (
-        index["image_ids"] == expected["image_ids"]
-        and (type(size), type(done)) == (int, int)
+        (type(size), type(done)) == (int, int)
         and size > 0
-        and ((0 <= done < len(index["image_ids"]) and done % size == 0) or done == len(index["image_ids"]))
+        and ((0 <= done < len(image_ids) and done % size == 0) or done == len(image_ids))
         and isinstance(index["checksums"], dict)
         and isinstance(failed, dict)
-        and failed.keys() <= set(index["image_ids"][:done])
+        and failed.keys() <= set(image_ids[:done] if failed else ())
         and all(isinstance(reason, str) for reason in failed.values())
     )
 
 
-def create(folder: Path, index: dict) -> dict:
-    """Makes an empty cache; returns its index."""
+def create(folder: Path, index: dict, image_ids: Sequence[str]) -> dict:
+    """Makes an empty cache of photos; returns its index."""
     folder.mkdir(parents=True, exist_ok=True)
     for view in VIEWS:
         shape = tuple(index["shapes"][view])
         np.lib.format.open_memmap(folder / f"{view}.npy", mode="w+", dtype=np.float16, shape=shape).flush()
+    names = encode_names(image_ids)
+    for name, array in zip(NAMES, (names, np.argsort(names, kind="stable").astype("<i8")), strict=True):
+        np.save(folder / f"{name}.npy", array)
+        index["checksums"][name] = zlib.crc32(array.data)
     write_index(folder, index)
     return index
 
 
-def note_rows(index: dict, arrays: Mapping[str, np.memmap], rows: Sequence[int], failed: Mapping[str, str]) -> None:
+def encode_names(image_ids: Sequence[str]) -> np.ndarray:
+    """Returns image ids as UTF-8 of equal length, `(N,)`."""
+    return np.array([image_id.encode() for image_id in image_ids], np.bytes_)
+
+
+def note_rows(
+    index: dict,
+    arrays: Mapping[str, np.memmap],
+    image_ids: Sequence[str],
+    rows: Sequence[int],
+    failed: Mapping[str, str],
+) -> None:
     """Notes in an index that rows were written, and which of their photos could not be read."""
     for row in rows:
-        index["failed"].pop(index["image_ids"][row], None)
+        index["failed"].pop(image_ids[row], None)
     index["failed"].update(failed)
     index["num_done"] = max(index["num_done"], rows[-1] + 1)
     for batch in sorted({row // index["batch_size"] for row in rows}):
         for view, array in arrays.items():
-            index["checksums"][view][batch : batch + 1] = [_checksum(array, index, batch)]
+            index["checksums"][view][batch : batch + 1] = [_checksum(array, index, image_ids, batch)]
 
 
-def _checksum(array: np.ndarray, index: dict, batch: int) -> int:
+def _checksum(array: np.ndarray, index: dict, image_ids: Sequence[str], batch: int) -> int:
     """Returns the checksum of the rows of a batch, without those of photos that could not be read."""
     start = batch * index["batch_size"]
-    image_ids = index["image_ids"][: index["num_done"]][start : start + index["batch_size"]]
-    rows = array[start : start + len(image_ids)]
-    readable = [image_id not in index["failed"] for image_id in image_ids]
+    end = min(start + index["batch_size"], index["num_done"])
+    rows, failed = array[start:end], index["failed"]
+    readable = [image_id not in failed for image_id in image_ids[start:end]] if failed else []
     return zlib.crc32((rows if all(readable) else rows[readable]).data)
 
 
-def open_array(folder: Path, view: str, index: dict) -> np.memmap:
-    """Maps the array of a view, float16 `(N, ...)`, for reading.
+def open_array(folder: Path, name: str, index: dict) -> np.memmap:
+    """Maps one of the arrays `VIEWS` and `NAMES` for reading.
 
     Raises:
         ValueError: If it is missing or damaged.
     """
-    file = folder / f"{view}.npy"
-    count = len(index["image_ids"])
+    file = folder / f"{name}.npy"
+    (kind, holds), count = _ARRAYS[name], index["shapes"]["pooled"][0]
+    shape = index["shapes"].get(name, [count])
     try:
         array = np.lib.format.open_memmap(file, mode="r")
-        if array.dtype == np.float16 and list(array.shape) == index["shapes"][view] and array.flags.c_contiguous:
+        if array.dtype.str[1:].startswith(kind) and list(array.shape) == shape and array.flags.c_contiguous:
             return array
         reason = f"{array.dtype} of shape {array.shape}"
     # Missing, shorter than its header says, or no array.
     except (OSError, ValueError, EOFError, tokenize.TokenError) as error:
         reason = str(error)
     raise ValueError(
-        f"{file} is missing or damaged: expected float16 features of {count} photos. Delete the folder {folder} "
+        f"{file} is missing or damaged: expected {holds} of {count} photos. Delete the folder {folder} "
         f"and extract again. Received: {reason}"
     )
 

@@ -7,6 +7,7 @@ was and ends with the same bytes; see `captioner.encoders.cache` for the files.
 import concurrent.futures
 import contextlib
 import hashlib
+import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 # The index is written after every batch, or of more photos so much more seldom that writing it takes no more of each
 # photo's time; a run that is killed encodes again what the index does not claim.
 _PHOTOS_OF_AN_INDEX = 10_000
+# Of millions of photos, so many are in hand together.
+_NAMES_AT_ONCE = 10_000
 
 
 class FeatureStore:
@@ -35,6 +38,7 @@ class FeatureStore:
         pooled: float16 `(N, P)`.
         regions: float16 `(N, R, D)`.
         failed: Image id -> why that photo could not be read. It has no features.
+        image_ids: Ids of the photos that have features, read from the disk as they are asked for.
         index: Whose features these are.
     """
 
@@ -42,12 +46,11 @@ class FeatureStore:
         self.index = index
         self.failed: dict[str, str] = index["failed"]
         self.pooled, self.regions = (cache.open_array(folder, view, index) for view in cache.VIEWS)
-        self._rows = {i: row for row, i in enumerate(index["image_ids"]) if i not in self.failed}
-
-    @property
-    def image_ids(self) -> tuple[str, ...]:
-        """Ids of the photos that have features."""
-        return tuple(self._rows)
+        self._names, self._by_name = (cache.open_array(folder, name, index) for name in cache.NAMES)
+        rows: Sequence[int] = range(len(self._names))
+        if self.failed:
+            rows = [row for row in rows if self._names[row].decode() not in self.failed]
+        self.image_ids: Sequence[str] = _ImageIds(self._names, rows)
 
     def row_numbers(self, image_ids: Sequence[str]) -> np.ndarray:
         """Returns the rows of photos, int64 `(B,)`.
@@ -55,15 +58,39 @@ class FeatureStore:
         Raises:
             ValueError: If a photo has no features.
         """
-        missing = [image_id for image_id in image_ids if image_id not in self._rows]
+        rows = np.empty(len(image_ids), np.int64)
+        missing: list[str] = []
+        for start in range(0, len(rows), _NAMES_AT_ONCE):
+            some = image_ids[start : start + _NAMES_AT_ONCE]
+            wanted = cache.encode_names(some)
+            places = np.searchsorted(self._names, wanted.astype(self._names.dtype), sorter=self._by_name)
+            found = self._by_name[np.minimum(places, len(self._names) - 1)]
+            rows[start : start + len(some)] = found
+            is_there = self._names[found] == wanted
+            missing += [i for i, there in zip(some, is_there, strict=True) if not there or i in self.failed]
         if missing:
             raise ValueError(f"{len(missing)} photos have no features, for example {missing[0]!r}. Extract them first.")
-        return np.array([self._rows[image_id] for image_id in image_ids], dtype=np.int64)
+        return rows
 
     def rows(self, image_ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Returns float16 `pooled` `(B, P)` and `regions` `(B, R, D)` of the given photos, in their order."""
         numbers = self.row_numbers(image_ids)
         return self.pooled[numbers], self.regions[numbers]
+
+
+class _ImageIds(Sequence[str]):
+    """Image ids of rows of a cache, which stay on the disk."""
+
+    def __init__(self, names: np.memmap, rows: Sequence[int]):
+        self._names, self._rows = names, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return tuple(self._names[row].decode() for row in self._rows[index])
+        return self._names[self._rows[index]].decode()
 
 
 def extract_features(
@@ -101,17 +128,18 @@ def extract_features(
     boxes = boxes or {}
     expected = _describe(encoder, photo_paths, boxes, batch_size)
     folder = Path(folder) if folder else _default_folder(expected)
-    index = cache.open_index(folder, expected)
+    image_ids = list(photo_paths)
+    index = cache.open_index(folder, expected, image_ids)
 
     def read(image_ids):
         requests = (decoders.Request(photo_paths[i], box=boxes.get(i)) for i in image_ids)
         return decoders.shared_pool().load_photos(requests, encoder.image_size, num_ahead=batch_size)
 
-    if index is None or _plan_batches(index, read):
+    if index is None or _plan_batches(index, image_ids, read):
         with files.hold(folder, "extracting features"):
             # Another process may have done it meanwhile.
-            index = cache.open_index(folder, expected) or cache.create(folder, expected)
-            _extract(encoder, read, folder, index, progress)
+            index = cache.open_index(folder, expected, image_ids) or cache.create(folder, expected, image_ids)
+            _extract(encoder, read, folder, index, image_ids, progress)
     failed = index["failed"]
     if len(failed) == len(photo_paths):
         raise FileNotFoundError(
@@ -120,10 +148,10 @@ def extract_features(
     return FeatureStore(folder, index)
 
 
-def _extract(encoder, read, folder: Path, index: dict, progress: bool) -> None:
+def _extract(encoder, read, folder: Path, index: dict, image_ids: Sequence[str], progress: bool) -> None:
     """Fills the rows of a cache that are missing, batch by batch."""
     arrays = {view: cache.open_array(folder, view, index) for view in cache.VIEWS}
-    batches, image_ids = _plan_batches(index, read), index["image_ids"]
+    batches = _plan_batches(index, image_ids, read)
     every = max(1, len(image_ids) // _PHOTOS_OF_AN_INDEX)
     bar = tqdm.tqdm(
         total=len(image_ids), initial=len(image_ids) - sum(map(len, batches)), unit="photo", disable=not progress,
@@ -132,7 +160,9 @@ def _extract(encoder, read, folder: Path, index: dict, progress: bool) -> None:
     with bar, contextlib.ExitStack() as stack:
         # Plain writes, not through the map: a full disk is then an error, where a map would kill the process.
         opened = [stack.enter_context((folder / f"{view}.npy").open("r+b")) for view in cache.VIEWS]
-        for number, (rows, pixels, failed) in enumerate(_read_batches(encoder.image_size, read, index, batches), 1):
+        for number, (rows, pixels, failed) in enumerate(
+            _read_batches(encoder.image_size, read, image_ids, batches, index["batch_size"]), 1
+        ):
             views = encoder.encode(pixels)
             for file, array, view in zip(opened, arrays.values(), views, strict=True):
                 values = to_float16(view[: len(rows)], encoder)
@@ -143,20 +173,20 @@ def _extract(encoder, read, folder: Path, index: dict, progress: bool) -> None:
                 file.flush()
                 # After a power cut, too, the index must not claim rows that never reached the disk.
                 os.fsync(file.fileno())
-            cache.note_rows(index, arrays, rows, failed)
+            cache.note_rows(index, arrays, image_ids, rows, failed)
             if number % every == 0 or number == len(batches):
                 cache.write_index(folder, index)
             bar.update(len(rows))
 
 
-def _plan_batches(index: dict, read) -> list[list[int]]:
+def _plan_batches(index: dict, image_ids: Sequence[str], read) -> list[Sequence[int]]:
     """Returns the rows that are still to fill: of photos that could not be read but can now, then the missing ones."""
-    image_ids, size, done = index["image_ids"], index["batch_size"], index["num_done"]
+    size, done = index["batch_size"], index["num_done"]
     failed = [row for row, image_id in enumerate(image_ids) if image_id in index["failed"]]
-    tried = read([image_ids[row] for row in failed])
+    tried = read(image_ids[row] for row in failed)
     mended = [row for row, photo in zip(failed, tried, strict=True) if isinstance(photo, np.ndarray)]
     missing = range(done, len(image_ids))
-    return [list(rows[start : start + size]) for rows in (mended, missing) for start in range(0, len(rows), size)]
+    return [rows[start : start + size] for rows in (mended, missing) for start in range(0, len(rows), size)]
 
 
 def to_float16(view: np.ndarray, encoder) -> np.ndarray:
@@ -175,13 +205,14 @@ def to_float16(view: np.ndarray, encoder) -> np.ndarray:
     return rows
 
 
-def _read_batches(image_size: int, read, index, batches) -> Iterator[tuple[list[int], np.ndarray, dict[str, str]]]:
+def _read_batches(
+    image_size: int, read, image_ids: Sequence[str], batches: Sequence[Sequence[int]], batch_size: int
+) -> Iterator[tuple[Sequence[int], np.ndarray, dict[str, str]]]:
     """Yields rows, uint8 photos `(batch_size, S, S, 3)` and failures, while the photos of the next batch are read."""
-    image_ids = index["image_ids"]
-    loaded = read([image_ids[row] for rows in batches for row in rows])
+    loaded = read(image_ids[row] for rows in batches for row in rows)
     for rows in batches:
         # Every batch has the same shape, the last one padded, so that its rows never depend on the rest.
-        pixels, failed = np.zeros((index["batch_size"], image_size, image_size, 3), np.uint8), {}
+        pixels, failed = np.zeros((batch_size, image_size, image_size, 3), np.uint8), {}
         for place, row in enumerate(rows):
             if isinstance(photo := next(loaded), photos.PhotoError):
                 failed[image_ids[row]] = str(photo)
@@ -206,7 +237,6 @@ def _describe(encoder, photo_paths: Mapping[str, Path], boxes: Mapping[str, phot
             "pooled": [len(photo_paths), encoder.pooled_size],
             "regions": [len(photo_paths), encoder.num_regions, encoder.region_size],
         },
-        "image_ids": list(photo_paths),
         "batch_size": batch_size,
         "num_done": 0,
         "checksums": {view: [] for view in cache.VIEWS},
@@ -224,12 +254,14 @@ def _digest_photos(photo_paths: Mapping[str, Path], boxes: Mapping[str, photos.B
             # It will be a failure, and of another digest when it can be read.
             return ""
 
-    paths = list(dict.fromkeys(photo_paths.values()))
+    whole, left = hashlib.sha256(), iter(photo_paths.items())
     with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        digests = dict(zip(paths, pool.map(digest, paths), strict=True))
-    whole = hashlib.sha256()
-    for image_id, path in photo_paths.items():
-        whole.update(f"{image_id}\0{digests[path]}\n{boxes.get(image_id, '')}".encode())
+        while some := list(itertools.islice(left, _NAMES_AT_ONCE)):
+            # Crops of a photo come one after the other.
+            paths = list(dict.fromkeys(path for _, path in some))
+            digests = dict(zip(paths, pool.map(digest, paths), strict=True))
+            for image_id, path in some:
+                whole.update(f"{image_id}\0{digests[path]}\n{boxes.get(image_id, '')}".encode())
     return whole.hexdigest()[:16]
 
 

@@ -55,7 +55,7 @@ def test_crops_of_train_photos_are_encoded_half_of_them_mirrored(tiny_captioner,
     settings = config.TrainingConfig(num_crops=3)
     store = crops.extract_crops(tiny_captioner.encoder, photos_only, settings, progress=False)
     train = dataset.image_ids("train")
-    assert store.image_ids == tuple(crops.name_crop(image_id, k) for image_id in train for k in range(3))
+    assert tuple(store.image_ids) == tuple(crops.name_crop(image_id, k) for image_id in train for k in range(3))
     # What is kept of the last crop is what the encoder sees in its box.
     boxes = photos.draw_boxes(np.random.default_rng(0), (len(train), 3), min_side=0.75, max_side=0.95)
     pixels = photos.load_photo(dataset.photo_path(train[-1]), 32, box=tuple(boxes[-1, -1].tolist()))

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from captioner.data import decoders, photos
 from captioner.encoders import cache, features
 
 VIEWS = ("pooled.npy", "regions.npy")
-EVERYTHING = (*VIEWS, "index.json")
+NAMES = ("image_ids.npy", "by_name.npy")
+EVERYTHING = (*VIEWS, *NAMES, "index.json")
 # A long run: CAPTIONER_FUZZ=1000 pytest -k mutated.
 FUZZ_SEEDS = int(os.environ.get("CAPTIONER_FUZZ", "5"))
 
@@ -78,7 +80,8 @@ def extract_and_stop(photos: Path, folder: Path, stop_at: str, call: int) -> Non
 def rewind(folder, num_done):
     """Makes a finished cache one of batches of 2 that was stopped after so many photos."""
     index = json.loads((folder / "index.json").read_text())
-    sums = {view: values[: -(-num_done // 2)] for view, values in index["checksums"].items()}
+    sums = {view: index["checksums"][view][: -(-num_done // 2)] for view in ("pooled", "regions")}
+    sums = index["checksums"] | sums
     (folder / "index.json").write_text(json.dumps(index | {"num_done": num_done, "checksums": sums}))
 
 
@@ -101,7 +104,7 @@ def test_features_are_the_encoders_in_float16_mapped_from_disk(paths, folder):
     np.testing.assert_array_equal(store.pooled[4], [41.5, 100, 7])
     np.testing.assert_array_equal(store.regions[4, :, 0], [40, 41, 42, 43])
     assert store.failed == {}
-    assert store.image_ids == tuple(paths)
+    assert tuple(store.image_ids) == tuple(paths)
 
 
 def test_photos_are_encoded_in_batches_of_one_shape(paths, folder):
@@ -131,6 +134,39 @@ def test_rows_come_in_the_order_that_is_asked_for(paths, folder):
     pooled, regions = store.rows(["5.png", "0.png"])
     np.testing.assert_array_equal(pooled[:, 0], [51.5, 1.5])
     np.testing.assert_array_equal(regions[:, 3, 0], [53, 3])
+
+
+def test_photos_are_found_whatever_their_names_and_the_order_of_the_rows(tmp_path, monkeypatch):
+    drawn = draw_photos(tmp_path / "photos")
+    # Neither in the order of their names, nor of one length, nor of Latin letters alone; one is the beginning of two.
+    names = ["z.png", "a", "été.png", "a.png", "a.png#1", "日本.png", "Z"]
+    store = extract(QuadrantEncoder(), dict(zip(names, drawn.values(), strict=True)), tmp_path / "cache")
+    monkeypatch.setattr(features, "_NAMES_AT_ONCE", 2)
+    asked = [names[row] for row in (3, 6, 5, 0, 4, 2, 1, 3)]
+    np.testing.assert_array_equal(store.row_numbers(asked), [3, 6, 5, 0, 4, 2, 1, 3])
+    assert list(store.image_ids) == names
+    assert store.image_ids[2] == "été.png" and store.image_ids[4:] == ("a.png#1", "日本.png", "Z")
+    # Longer than any, of a like beginning, before the first and behind the last.
+    for unknown in ("a.png#1 and more", "a.pn", "", "日本.png0"):
+        with pytest.raises(ValueError, match="1 photos have no features"):
+            store.row_numbers(["a", unknown])
+
+
+def test_what_a_store_holds_in_memory_does_not_grow_with_the_photos(tmp_path):
+    held = []
+    for count in (100, 10_000):
+        folder = tmp_path / str(count)
+        shapes = {"pooled": [count, 1], "regions": [count, 1, 1]}
+        cache.create(folder, {"shapes": shapes, "failed": {}, "checksums": {}}, [f"{n}.jpg" for n in range(count)])
+        index = json.loads((folder / "index.json").read_text())
+        tracemalloc.start()
+        store = features.FeatureStore(folder, index)
+        for start in range(0, count, 100):
+            store.rows(store.image_ids[start : start + 100])
+        held.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
+    # Names alone would be half a megabyte.
+    assert held[1] - held[0] < 50_000
 
 
 def test_rows_of_unknown_photos_are_refused(paths, folder):
@@ -243,7 +279,7 @@ def test_the_cache_of_other_photos_is_refused(paths, folder, change):
         extract(QuadrantEncoder(), dict(items), folder)
 
 
-@pytest.mark.parametrize("content", [b'{"format": 2, "enc', b"\xff\xfe\x00", b"[1]", b'{"format": 2}', b""])
+@pytest.mark.parametrize("content", [b'{"format": 3, "enc', b"\xff\xfe\x00", b"[1]", b'{"format": 3}', b""])
 def test_a_damaged_index_is_one_sentence(paths, folder, content):
     extract(QuadrantEncoder(), paths, folder)
     (folder / "index.json").write_bytes(content)
@@ -251,10 +287,13 @@ def test_a_damaged_index_is_one_sentence(paths, folder, content):
         extract(QuadrantEncoder(), paths, folder)
 
 
-@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize(
+    ("name", "holds"),
+    [(VIEWS[0], "float16 features"), (VIEWS[1], "float16 features"), (NAMES[0], "the names"), (NAMES[1], "the order")],
+)
 @pytest.mark.parametrize("damage", ["missing", "cut short", "empty", "no array", "another array"])
 @pytest.mark.parametrize("num_done", [7, 2])
-def test_a_damaged_array_is_one_sentence(paths, folder, name, damage, num_done):
+def test_a_damaged_array_is_one_sentence(paths, folder, name, holds, damage, num_done):
     extract(QuadrantEncoder(), paths, folder)
     rewind(folder, num_done)
     file = folder / name
@@ -265,7 +304,7 @@ def test_a_damaged_array_is_one_sentence(paths, folder, name, damage, num_done):
     elif damage != "missing":
         file.write_bytes({"cut short": content[:-1], "empty": b"", "no array": b"P" * len(content)}[damage])
     message = (
-        rf"{name} is missing or damaged: expected float16 features of 7 photos\. "
+        rf"{name} is missing or damaged: expected {holds} of 7 photos\. "
         r"Delete the folder .*cache and extract again\. Received: "
     )
     with pytest.raises(ValueError, match=message):
@@ -279,7 +318,7 @@ def test_an_unreadable_photo_is_named_and_stops_no_other(paths, folder):
     assert list(store.failed) == ["1.png", "6.png"]
     assert "1.png is not a picture" in store.failed["1.png"]
     assert "6.png does not exist" in store.failed["6.png"]
-    assert store.image_ids == ("0.png", "2.png", "3.png", "4.png", "5.png")
+    assert tuple(store.image_ids) == ("0.png", "2.png", "3.png", "4.png", "5.png")
     np.testing.assert_array_equal(store.pooled[:, 0], [1.5, 0, 21.5, 31.5, 41.5, 51.5, 0])
     np.testing.assert_array_equal(store.pooled[1], [0, 0, 0])
     with pytest.raises(ValueError, match=r"1 photos have no features, for example '1\.png'"):
@@ -429,8 +468,8 @@ def test_rows_in_another_order_are_noticed(paths, folder, name, order, num_done)
 def test_a_cache_of_an_earlier_format_is_refused_in_one_sentence(paths, folder):
     extract(QuadrantEncoder(), paths, folder)
     index = json.loads((folder / "index.json").read_text())
-    del index["checksums"]
-    (folder / "index.json").write_text(json.dumps(index | {"format": 1}))
+    # Names were in the index.
+    (folder / "index.json").write_text(json.dumps(index | {"format": 2, "image_ids": list(paths)}))
     with pytest.raises(ValueError, match="cache holds features of another version of this project. Delete the folder"):
         extract(QuadrantEncoder(), paths, folder)
 
@@ -442,7 +481,7 @@ def test_two_cannot_fill_one_cache_but_many_may_read_it(paths, folder):
         assert not folder.exists()
     extract(QuadrantEncoder(), paths, folder)
     with files.hold(folder, "extracting features"):
-        assert extract(QuadrantEncoder(), paths, folder).image_ids == tuple(paths)
+        assert extract(QuadrantEncoder(), paths, folder).image_ids[:] == tuple(paths)
 
 
 @pytest.mark.parametrize("seed", range(FUZZ_SEEDS))
@@ -451,12 +490,12 @@ def test_a_mutated_cache_is_what_it_was_or_refused_in_one_sentence(paths, folder
     kept, expected = read_all(folder), np.array(original.regions)
     random, refusals = np.random.default_rng(seed), []
     for _ in range(20):
-        name = EVERYTHING[random.integers(3)]
+        name = EVERYTHING[random.integers(len(EVERYTHING))]
         (folder / name).write_bytes(mutate(kept[name], random))
         try:
             store = extract(QuadrantEncoder(), paths, folder)
             np.testing.assert_array_equal(store.regions, expected)
-            assert store.image_ids == original.image_ids
+            assert tuple(store.image_ids) == tuple(paths)
         except ValueError as error:
             refusals.append(str(error))
         for name, content in kept.items():
