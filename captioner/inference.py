@@ -13,7 +13,7 @@ from PIL import Image, ImageChops, ImageFilter
 
 from captioner import config
 from captioner.config import Calibration
-from captioner.data.datasets import CaptionDataset
+from captioner.data.datasets import CaptionDataset, explain_unreadable
 from captioner.data.photos import Photo, load_photo, name_photo
 from captioner.data.vocabulary import Vocabulary
 from captioner.decoder import beam_search
@@ -132,15 +132,9 @@ class EncodedSplit:
         kept = list(self.references)[:num_photos]
         return dataclasses.replace(self, references={image_id: self.references[image_id] for image_id in kept})
 
-    def explain_unreadable(self, num_named: int = 5) -> str:
+    def explain_unreadable(self) -> str:
         """Returns a sentence on the photos that were left out, of which it names the first few; else nothing."""
-        if not self.unreadable:
-            return ""
-        named = " ".join(f"{image_id}: {reason}" for image_id, reason in list(self.unreadable.items())[:num_named])
-        count = len(self.references) + len(self.unreadable)
-        text = f"{len(self.unreadable):,} of {count:,} {self.name} photos could not be read and were left out."
-        text += " These are most of them: is the data set complete?" if 2 * len(self.unreadable) > count else ""
-        return f"{text} {named}"
+        return explain_unreadable(self.name, len(self.references), self.unreadable)
 
 
 def encode_split(encoder: Encoder, dataset: CaptionDataset, split: str, *, progress: bool = True) -> EncodedSplit:

@@ -36,6 +36,7 @@ def write_card(captioner: Captioner, name: str, metrics: dict) -> str:
         encoder=_describe_encoder(captioner.encoder),
         data=metrics.get("data", "its data set"),
         training=_describe_training(metrics, bool(captioner.encoder.changed_layers)),
+        effort=_describe_effort(metrics),
         words=len(captioner.vocabulary),
         parameters=captioner.decoder.count_params() / 1e6,
         beams=captioner.settings.num_beams,
@@ -69,6 +70,13 @@ def _describe_training(metrics: dict, is_tuned: bool) -> str:
     return f"{text} and then by the CIDEr-D of its own captions"
 
 
+def _describe_effort(metrics: dict) -> str:
+    """Returns a line on how long the training took, and on what; nothing where nobody wrote it down."""
+    if "trained_on" not in metrics:
+        return ""
+    return f"\n  The training took {sum(metrics['minutes'].values()):.0f} minutes on {metrics['trained_on']}."
+
+
 def _describe_encoder(encoder: Encoder) -> str:
     frozen = "trained with the decoder" if encoder.changed_layers else "frozen"
     text = f"Encoder: `{encoder.name}`, {frozen}, regions from its layer `{encoder.regions_layer}`."
@@ -97,7 +105,7 @@ Describes a {one} in one English sentence.
 - {encoder}
 - Decoder: an LSTM with additive attention, {parameters:.1f} million parameters, {words} words. Search: {beams} beams.
 - Training: on the train split of {data}, {training}.
-  Freely written validation captions decided by their CIDEr-D which weights were kept.
+  Freely written validation captions decided by their CIDEr-D which weights were kept.{effort}
 
 | score on {split} ({photos} {subject}) | times 100 |
 |---|---|

@@ -103,17 +103,22 @@ def check_place(folder: str | Path, *, replace: bool = False) -> None:
         )
 
 
-def choose_place(name: str, run: str) -> tuple[Path, bool]:
-    """Returns where a captioner goes that nobody has named: a folder that no other captioner has.
+def choose_place(name: str, run: str, *, asked: str | None = None, replace: bool = False) -> tuple[Path, bool]:
+    """Returns where a captioner goes: where somebody asked for, else into a folder that no other captioner has.
 
     Args:
         name: What it would be called.
         run: What it was made of, as its metrics have it in `run`.
+        asked: The name that somebody gave it.
+        replace: Whether somebody said that it may take the place of another captioner of its name.
 
     Returns:
-        `artifacts/<name>`, or `artifacts/<name>-<run>` where a captioner made of something else has that name; and
-        whether the captioner of the same run is there, so that it may be replaced.
+        `artifacts/<asked>`. Without a name `artifacts/<name>`, or `artifacts/<name>-<run>` where a captioner made of
+        something else has that name and must not be replaced. And whether what is there may be replaced: by leave, or
+        as the captioner of the same run.
     """
+    if asked or replace:
+        return config.ARTIFACTS_DIR / (asked or name), replace
     runs = {folder.name: _read_run(folder) for folder in list_captioners() if folder.name in (name, f"{name}-{run}")}
     folder = config.ARTIFACTS_DIR / (name if runs.get(name, run) == run else f"{name}-{run}")
     return folder, folder.name in runs

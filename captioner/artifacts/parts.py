@@ -4,7 +4,7 @@ from pathlib import Path
 
 from captioner.artifacts import catalogue, manifest
 from captioner.data.vocabulary import Vocabulary
-from captioner.decoder.sight import Sight, Teacher
+from captioner.decoder.sight import Sight, TeachingCaptioner
 from captioner.decoder.weights import load_decoder
 from captioner.encoders import compact, kernels, specs, weights
 
@@ -13,7 +13,7 @@ DECODER_FILE, VOCABULARY_FILE = "decoder.keras", "vocabulary.json"
 KERNELS_FILE = "fine_tuned.h5"
 
 
-def load_teacher(folder: Path) -> Teacher:
+def load_teacher(folder: Path) -> TeachingCaptioner:
     """Loads a saved captioner, to teach.
 
     Raises:
@@ -35,4 +35,4 @@ def load_teacher(folder: Path) -> Teacher:
         )
     words = Vocabulary.load(folder / VOCABULARY_FILE).words
     sight = Sight(name, network, load_decoder(folder / DECODER_FILE), fingerprint)
-    return Teacher(folder.name, catalogue.version_of(folder), words, sight)
+    return TeachingCaptioner(folder.name, catalogue.version_of(folder), words, sight)

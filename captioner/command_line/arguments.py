@@ -85,12 +85,7 @@ def build_parser(runs: Mapping[str, Callable], name: str) -> argparse.ArgumentPa
     train = add_command("train")
     options.add_data_option(train)
     options.add_encoder_options(train)
-    train.add_argument(
-        "--name", type=options.folder_name, help="name in artifacts/ (default: it says encoder, data, photos and seed)"
-    )
-    train.add_argument(
-        "--replace", action="store_true", help="take the place of a captioner of that name, which is kept as NAME~1"
-    )
+    options.add_name_options(train, "encoder, data, photos and seed")
     train.add_argument(
         "--photos",
         type=options.whole_number(1),
@@ -165,9 +160,7 @@ def build_parser(runs: Mapping[str, Callable], name: str) -> argparse.ArgumentPa
     )
     tune.add_argument("--test", action="store_true", help="measure it on the test split, too, in the end")
     tune.add_argument("--seed", type=options.whole_number(0), default=config.RecipeConfig.seed, metavar="N")
-    tune.add_argument(
-        "--name", type=options.folder_name, help="name in artifacts/ (default: it says encoder, data, seed, teachers)"
-    )
+    options.add_name_options(tune, "encoder, data, seed and whether it was taught")
 
     distill = add_command("distill")
     options.add_data_option(distill)

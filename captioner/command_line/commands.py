@@ -53,8 +53,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
     from captioner.scoring import evaluation
 
     split = inference.encode_split(captioner.encoder, dataset, options.split)
-    if split.unreadable:
-        steps.say(split.explain_unreadable())
+    steps.say_unreadable(split)
     search = steps.choose_search(captioner, num_beams=options.num_beams)
     train = steps.train_captions(dataset)
     report = evaluation.evaluate_captioner(captioner, split, train_captions=train, search=search)
@@ -91,7 +90,6 @@ def run_extract(options: argparse.Namespace) -> int:
 def run_train(options: argparse.Namespace) -> int:
     """Trains a captioner from photos to `artifacts/<name>`, as the notebook does."""
     from captioner import config
-    from captioner.artifacts import catalogue
     from captioner.data import datasets, sources
 
     settings = config.RecipeConfig(
@@ -110,10 +108,7 @@ def run_train(options: argparse.Namespace) -> int:
     )
     if settings.data not in sources.NAMES:
         datasets.find_dataset(settings.data)
-    catalogue.check_writable()
-    named = config.ARTIFACTS_DIR / options.name if options.name else None
-    if named:
-        catalogue.check_place(named, replace=options.replace)
+    steps.check_place(options)
     steps.say(_LOADING)
     steps.start_tensorflow()
     from captioner.artifacts import saving
@@ -125,9 +120,7 @@ def run_train(options: argparse.Namespace) -> int:
     materials = recipe.encode_photos(plan)
     for note in materials.notes:
         steps.say(note)
-    if options.replace and not named:
-        named = config.ARTIFACTS_DIR / plan.name
-    folder, replace = (named, options.replace) if named else catalogue.choose_place(plan.name, materials.identity)
+    folder, replace = steps.choose_place(options, plan.name, materials.identity)
     trained = recipe.train_captioner(materials, name=folder.name)
     steps.say_missing(trained.report)
     print(calibration.describe_report(trained.report["calibration"]))
@@ -150,7 +143,7 @@ def run_tune(options: argparse.Namespace) -> int:
     for folder in folders:
         if catalogue.is_of_drawings(folder) != drawings.is_drawn(dataset.folder):
             raise ValueError(f"{folder.name} cannot teach: it was trained on other captions.")
-    catalogue.check_writable()
+    steps.check_place(options)
     # The same data for training and measuring, wherever it was found.
     data = str(dataset.folder.resolve())
     settings = config.RecipeConfig(data=data, encoder=options.encoder, seed=options.seed)
@@ -174,6 +167,7 @@ def _tune(options: argparse.Namespace, dataset, settings, teachers: list[Path], 
     from captioner.training import from_photos, tuning
 
     weights.find_weights(options.encoder)
+    from_photos.check_backend(run_dir)
     taught = [parts.load_teacher(folder) for folder in teachers]
     how = tuning.suggest_tuning(
         len(dataset.image_ids("train")),
@@ -183,24 +177,28 @@ def _tune(options: argparse.Namespace, dataset, settings, teachers: list[Path], 
         num_epochs=options.epochs,
         rounds=options.rounds,
     )
-    facts = from_photos.tune(dataset, options.encoder, run_dir, settings=how, teachers=taught)
-    for split, failed in facts["unreadable"].items():
-        steps.say(f"{len(failed)} {split} photos could not be read and were left out:")
-        for image_id, reason in failed.items():
-            steps.say(f"  {image_id}: {reason}")
+    splits = from_photos.read_photo_splits(dataset)
+    for split in splits.values():
+        steps.say_unreadable(split)
+    facts = from_photos.tune(splits, options.encoder, run_dir, settings=how, teachers=taught)
     if keras.backend.backend() != "tensorflow":
         print(f"The weights are in {run_dir}. The same command with TensorFlow makes a captioner of them.")
         return 0
-    return _keep_tuned(options, settings, run_dir)
+    return _keep_tuned(options, settings, run_dir, facts["run"])
 
 
-def _keep_tuned(options: argparse.Namespace, settings, run_dir: Path) -> int:
-    from captioner.artifacts import catalogue, saving
-    from captioner.training import recipe
+def _keep_tuned(options: argparse.Namespace, settings, run_dir: Path, run: str) -> int:
+    from captioner.artifacts import saving
+    from captioner.training import recipe, tuned
 
-    trained = recipe.measure_tuned(recipe.plan_training(settings, with_test=options.test), run_dir, name=run_dir.name)
+    folder, replace = steps.choose_place(options, run_dir.name, run)
+    plan = recipe.plan_training(settings, with_test=options.test)
+    captioner, materials = tuned.load_tuned(plan, run_dir, name=folder.name)
+    if options.test:
+        # The other photos were read, and spoken of, before the training.
+        steps.say_unreadable(materials.splits["test"])
+    trained = tuned.measure_tuned(captioner, materials)
     steps.say_missing(trained.report)
-    folder, replace = catalogue.choose_place(run_dir.name, trained.report["run"])
     saving.save_captioner(trained.captioner, folder, trained.report, replace=replace)
     print(f"The captioner is in {folder}.")
     return 0

@@ -206,6 +206,14 @@ def add_data_option(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_name_options(command: argparse.ArgumentParser, usual: str) -> None:
+    """Adds what the captioner that is made is called, by default by `usual`, and whether it takes another's place."""
+    command.add_argument("--name", type=folder_name, help=f"name in artifacts/ (default: it says {usual})")
+    command.add_argument(
+        "--replace", action="store_true", help="take the place of a captioner of that name, which is kept as NAME~1"
+    )
+
+
 def add_split_options(command: argparse.ArgumentParser) -> None:
     """Adds what photos are scored on, and where the scores go."""
     add_data_option(command)

@@ -1,5 +1,6 @@
 """Steps that several commands share. TensorFlow is imported in them alone, since a mistake is better told at once."""
 
+import argparse
 import contextlib
 import dataclasses
 import os
@@ -8,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from captioner import output, startup
+from captioner import config, output, startup
 
 # Between two signs of life.
 _DOT_SECONDS = 0.5
@@ -112,6 +113,28 @@ def read_split(folder: Path | None, split: str):
 def train_captions(dataset) -> set[str]:
     """Returns the train captions, if the data set was read with them."""
     return {text for _, text in dataset.captions("train")} if "train" in dataset.splits else set()
+
+
+def say_unreadable(split) -> None:
+    """Tells which photos of a split could not be read, before the long work without them."""
+    if sentence := split.explain_unreadable():
+        say(sentence)
+
+
+def check_place(options: argparse.Namespace) -> None:
+    """Checks, before the long work, that a captioner can be saved, and that its `--name` is free or to be replaced."""
+    from captioner.artifacts import catalogue
+
+    catalogue.check_writable()
+    if options.name:
+        catalogue.check_place(config.ARTIFACTS_DIR / options.name, replace=options.replace)
+
+
+def choose_place(options: argparse.Namespace, name: str, run: str) -> tuple[Path, bool]:
+    """Returns where a captioner goes, see `captioner.artifacts.catalogue.choose_place`."""
+    from captioner.artifacts import catalogue
+
+    return catalogue.choose_place(name, run, asked=options.name, replace=options.replace)
 
 
 def say_missing(report: dict) -> None:

@@ -146,6 +146,24 @@ def read_raw_captions(folder: str | Path) -> Mapping[str, list[str]]:
     return _read_captions(Path(folder), layouts.list_folders(Path(folder))).captions
 
 
+def explain_unreadable(split: str, num_read: int, unreadable: Mapping[str, str], num_named: int = 5) -> str:
+    """Returns a sentence on the photos of a split that were left out, of which it names the first few; else nothing.
+
+    Args:
+        split: The split.
+        num_read: How many of its photos could be read.
+        unreadable: Image id -> why one could not be read.
+        num_named: How many to name.
+    """
+    if not unreadable:
+        return ""
+    named = " ".join(f"{image_id}: {reason}" for image_id, reason in list(unreadable.items())[:num_named])
+    count = num_read + len(unreadable)
+    text = f"{len(unreadable):,} of {count:,} {split} photos could not be read and were left out."
+    text += " These are most of them: is the data set complete?" if 2 * len(unreadable) > count else ""
+    return f"{text} {named}"
+
+
 def _find_captions(folder: Path, folders: Mapping[Path, list[str]]) -> tuple:
     found = layouts.find_captions(folders)
     if found is None:

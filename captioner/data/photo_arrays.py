@@ -6,7 +6,7 @@ import tqdm
 from captioner.data import datasets, decoders, photos
 
 
-def read_split(
+def read_photos(
     dataset: datasets.CaptionDataset, split: str, size: int, *, progress: bool = False
 ) -> tuple[list[str], np.ndarray, dict[str, str]]:
     """Reads the photos of a split.

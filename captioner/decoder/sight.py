@@ -47,7 +47,7 @@ class Sight:
 
 
 @dataclasses.dataclass(frozen=True)
-class Teacher:
+class TeachingCaptioner:
     """A captioner that teaches.
 
     Attributes:

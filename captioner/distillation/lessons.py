@@ -55,7 +55,7 @@ def read_lessons(
         )
 
     def read(dataset: datasets.CaptionDataset, split: str) -> tuple[np.ndarray, np.ndarray]:
-        image_ids, pixels, reasons = photo_arrays.read_split(dataset, split, image_size, progress=progress)
+        image_ids, pixels, reasons = photo_arrays.read_photos(dataset, split, image_size, progress=progress)
         failed.update({str(dataset.photo_path(image_id)): reason for image_id, reason in reasons.items()})
         return pixels, share_words(dataset, image_ids, vocabulary)
 

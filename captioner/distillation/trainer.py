@@ -34,6 +34,7 @@ from captioner.distillation import student
 from captioner.distillation.lessons import Lessons
 from captioner.distillation.teacher import Teacher, compare, predict, resize_grid
 from captioner.encoders import augmentation, compact
+from captioner.scoring import machine
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Distillation:
         """Starts a run, or takes up the one that the folder holds.
 
         Raises:
-            ValueError: If the folder holds a run of another network, teacher or other data.
+            ValueError: If the folder holds a run of another network, teacher, backend or other data.
         """
         self.folder, self.options = Path(folder), options
         self.architecture = architecture or compact.CompactConfig()
@@ -200,6 +201,7 @@ class Distillation:
             "data": list(self._lessons.validation),
             "views": self.views,
             "keras": f"{keras.version()}, {keras.backend.backend()}",
+            "trained_on": machine.name_device(),
             "options": dataclasses.asdict(self.options) | dataclasses.asdict(self._views_options),
             "validation": self.judge(),
         }
@@ -211,7 +213,7 @@ class Distillation:
         arrays |= {f"teacher_{name}": values for name, values in self._teacher.statistics.items()}
         self.folder.mkdir(parents=True, exist_ok=True)
         with files.replace_file(self._checkpoint_file) as new:
-            np.savez(new, views=self.views, made_of=self._made_of, **arrays)
+            np.savez(new, views=self.views, made_of=self._made_of, backend=keras.backend.backend(), **arrays)
 
     @property
     def _checkpoint_file(self) -> Path:
@@ -257,12 +259,13 @@ class Distillation:
         remedy = "Delete that file: the run begins anew."
         with files.reading(self._checkpoint_file, remedy), np.load(self._checkpoint_file) as arrays:
             checkpoint = dict(arrays)
-        made_of = str(checkpoint.get("made_of", "an earlier version of this project"))
+        made_of = str(checkpoint["made_of"] if "backend" in checkpoint else "an earlier version of this project")
         if made_of != self._made_of:
             raise ValueError(
                 f"{self._checkpoint_file} is of another run. Name another folder, or delete that file. "
                 f"Received: {self._made_of}. It is of: {made_of}"
             )
+        machine.check_backend(str(checkpoint["backend"]), self._checkpoint_file)
         return checkpoint
 
     def _restore(self, checkpoint: dict[str, np.ndarray]) -> None:

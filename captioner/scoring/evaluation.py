@@ -1,25 +1,20 @@
 """A captioner over a split: captions, scores, perplexity and the controls that expose false progress."""
 
 import dataclasses
-import datetime
-import importlib.metadata
-import os
-import platform
-import subprocess
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 import tqdm
 
-from captioner import __version__, config
+from captioner import config
 from captioner.decoder.batches import CaptionBatches
 from captioner.decoder.losses import word_cross_entropy
 from captioner.decoder.network import CaptionDecoder
 from captioner.encoders.features import FeatureStore
 from captioner.inference import Captioner, EncodedSplit
 from captioner.scoring import claims, metrics
+from captioner.scoring.machine import describe_machine
 
 # The scores that make sense for controls too.
 HEADLINE = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "cider_d", "rouge_l")
@@ -212,32 +207,3 @@ def score_controls(
     if several:
         rows["human"]["claims"] = claims.measure_people(several)
     return rows
-
-
-def describe_machine() -> dict:
-    """Returns with what a report was made: versions, git commit, date, cores and device."""
-    packages = ("tensorflow", "keras", "numpy", "nltk", "pycocoevalcap")
-    return {
-        "versions": {"captioner": __version__, "python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in packages},
-        "git_commit": _git_commit(),
-        "date": datetime.date.today().isoformat(),
-        "device": f"{len(tf.config.list_physical_devices('GPU'))} GPUs, {os.cpu_count()} CPU cores",
-    }
-
-
-def _git_commit() -> str | None:
-    """Returns the commit of this checkout, or `None` where it is no checkout."""
-    if config.IS_INSTALLED:
-        return None  # Around it may lie a checkout of another project.
-    try:
-        result = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607  Which git it is, is the user's choice.
-            cwd=config.PROJECT_DIR,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return result.stdout.strip()

@@ -37,7 +37,7 @@ from captioner.training.tuning import EndToEndConfig
 _LONG = 0.4
 
 
-class PhotoBatches:
+class ViewBatches:
     """Views of photos with all of their captions, in an order that seed and epoch alone decide.
 
     Args:
@@ -98,7 +98,7 @@ class PhotoBatches:
 
 
 class Tuner(keras.Model):
-    """What `train_on_batch` computes of a batch of `PhotoBatches`.
+    """What `train_on_batch` computes of a batch of `ViewBatches`.
 
     Args:
         sight: What learns.
@@ -167,7 +167,7 @@ class TwoRates(keras.optimizers.AdamW):
 
 def train_end_to_end(
     sight: Sight,
-    batches: PhotoBatches,
+    batches: ViewBatches,
     score: Callable[[], Mapping[str, float]],
     run_dir: str | Path,
     *,
@@ -209,7 +209,7 @@ def train_end_to_end(
 class _Trainer:
     """What one run needs at hand, as `epochs.Trainer`: compiled step, optimizer, running averages."""
 
-    def __init__(self, sight: Sight, batches: PhotoBatches, settings: EndToEndConfig, teachers):
+    def __init__(self, sight: Sight, batches: ViewBatches, settings: EndToEndConfig, teachers):
         self._sight, self._batches, self._settings = sight, batches, settings
         self._tuner = Tuner(sight, teachers, settings.taught_share)
         slow = sight.network.trainable_variables

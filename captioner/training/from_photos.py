@@ -22,8 +22,9 @@ from captioner.data import datasets, photo_arrays
 from captioner.data.vocabulary import Vocabulary
 from captioner.decoder import weights
 from captioner.decoder.network import CaptionDecoder
-from captioner.decoder.sight import Sight, Teacher, build_sight
+from captioner.decoder.sight import Sight, TeachingCaptioner, build_sight
 from captioner.encoders import kernels
+from captioner.scoring import machine
 from captioner.training import end_to_end, live_views, run_files, self_critical, tuning
 
 # Photos are kept at this size, from which views of any size are cut.
@@ -38,14 +39,44 @@ class PhotoSplit:
     """The photos of a split that could be read, in memory, and what people wrote about them.
 
     Attributes:
+        name: `train` or `validation`.
         photos: RGB, uint8 `(N, S, S, 3)`.
         references: Image id -> its cleaned captions, in the order of `photos`.
-        failed: Image id -> why a photo could not be read.
+        unreadable: Image id -> why a photo could not be read.
+        data: Name of the data set.
     """
 
+    name: str
     photos: np.ndarray
     references: Mapping[str, Sequence[str]]
-    failed: Mapping[str, str]
+    unreadable: Mapping[str, str]
+    data: str
+
+    def explain_unreadable(self) -> str:
+        """Returns a sentence on the photos that were left out, else nothing."""
+        return datasets.explain_unreadable(self.name, len(self.references), self.unreadable)
+
+
+def read_photo_splits(dataset: datasets.CaptionDataset, *, progress: bool = True) -> dict[str, PhotoSplit]:
+    """Reads the train and validation photos into memory: 150 kB for each.
+
+    Args:
+        dataset: The data set, read with both splits.
+        progress: Whether to show progress bars.
+
+    Raises:
+        ValueError: If none of a split can be read.
+    """
+    splits = {}
+    for name in ("train", "validation"):
+        image_ids, photos, failed = photo_arrays.read_photos(dataset, name, PHOTO_SIZE, progress=progress)
+        if not image_ids:
+            reason = next(iter(failed.values()), "there are none.")
+            raise ValueError(f"No {name} photo can be read, for example: {reason} Mend the data set.")
+        references = dataset.references_of(name)
+        read = {image_id: references[image_id] for image_id in image_ids}
+        splits[name] = PhotoSplit(name, photos, read, failed, dataset.name)
+    return splits
 
 
 def name_run(dataset: datasets.CaptionDataset, settings: config.RecipeConfig, *, taught: bool) -> str:
@@ -56,18 +87,20 @@ def name_run(dataset: datasets.CaptionDataset, settings: config.RecipeConfig, *,
 
 
 def tune(
-    dataset: datasets.CaptionDataset,
+    splits: Mapping[str, PhotoSplit],
     encoder: str,
     run_dir: str | Path,
     *,
     settings: tuning.TuningConfig,
-    teachers: Sequence[Teacher] = (),
+    teachers: Sequence[TeachingCaptioner] = (),
     progress: bool = True,
 ) -> dict:
-    """Trains an encoder and a fresh decoder on a data set, or goes on with the run in `run_dir`.
+    """Trains an encoder and a fresh decoder on photos, or goes on with the run in `run_dir`.
+
+    A run that has ended is found again by any backend, which need not be the one that trained.
 
     Args:
-        dataset: The data set, read with `train` and `validation`.
+        splits: From `read_photo_splits`.
         encoder: Name of the encoder.
         run_dir: Folder of the run, in which the weights are found in the end, see `load_sight`.
         settings: How to train; its seed is that of `end_to_end`.
@@ -77,15 +110,15 @@ def tune(
     Returns:
         What is known of the run, as `read_facts` gives it: `encoder` and the `fingerprint` of its weights as they came,
         `data`, `seed`, `settings`, `teachers` (name and version), `train_photos`, `unreadable`, the histories of
-        `train_from_photos`, and `keras`, its version and backend.
+        `train_from_photos`, `keras`, its version and backend, `trained_on`, the device, and `run`, which tells the run
+        from others.
 
     Raises:
         BlockingIOError: If another process is training there.
-        ValueError: If a file is damaged, or a teacher has other words.
+        ValueError: If a file is damaged, a teacher has other words, or another backend began the run.
         FileNotFoundError: If weights cannot be had.
     """
     run_dir = Path(run_dir)
-    splits = {split: read_split(dataset, split, progress=progress) for split in ("train", "validation")}
     train = splits["train"]
     vocabulary = Vocabulary.from_captions(text for texts in train.references.values() for text in texts)
     for teacher in teachers:
@@ -96,18 +129,18 @@ def tune(
     facts: dict[str, Any] = {
         "encoder": encoder,
         "fingerprint": sight.fingerprint,
-        "data": dataset.name,
+        "data": train.data,
         "seed": settings.end_to_end.seed,
         "settings": dataclasses.asdict(settings),
         "teachers": [{"name": teacher.name, "version": teacher.version} for teacher in teachers],
         "train_photos": len(train.references),
-        "unreadable": {name: dict(split.failed) for name, split in splits.items() if split.failed},
+        "unreadable": {name: dict(split.unreadable) for name, split in splits.items() if split.unreadable},
     }
     made_of = {
         "captions": {name: run_files.digest(split.references) for name, split in splits.items()},
         "photos": {name: hashlib.sha256(split.photos.data).hexdigest()[:8] for name, split in splits.items()},
     }
-    description = facts | {"made_of": made_of}
+    description = facts | {"made_of": made_of, "backend": check_backend(run_dir)}
     if (run_dir / _FACTS_FILE).is_file():
         run_files.describe_run(run_dir / run_files.RUN_FILE, description)
         return read_facts(run_dir)
@@ -122,10 +155,30 @@ def tune(
         teachers=[teacher.sight for teacher in teachers],
         progress=progress,
     )
-    facts |= histories | {"keras": f"{keras.version()}, {keras.backend.backend()}"}
+    facts |= histories | {
+        "keras": f"{keras.version()}, {keras.backend.backend()}",
+        "trained_on": machine.name_device(),
+    }
+    facts["run"] = run_files.digest(facts)
     with files.replace_file(run_dir / _FACTS_FILE) as new:
         new.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     return facts
+
+
+def check_backend(run_dir: Path) -> str:
+    """Returns the backend that a run was begun with, which is this one where there is none.
+
+    Call it before the long work, too.
+
+    Raises:
+        ValueError: If it is another one, and the run has not ended.
+    """
+    file = run_dir / run_files.RUN_FILE
+    mine = keras.backend.backend()
+    began = run_files.read_description(file).get("backend", mine) if file.is_file() else mine
+    if not (run_dir / _FACTS_FILE).is_file():
+        machine.check_backend(began, run_dir)
+    return began
 
 
 def read_facts(run_dir: Path) -> dict:
@@ -139,20 +192,6 @@ def read_facts(run_dir: Path) -> dict:
     if not file.is_file():
         raise FileNotFoundError(f"No tuning has ended in {run_dir}. Name a folder that tune has written.")
     return files.read_json(file, f"Delete the folder {run_dir} and tune again.")
-
-
-def read_split(dataset: datasets.CaptionDataset, split: str, *, progress: bool = True) -> PhotoSplit:
-    """Reads the photos of a split, which the data set must have been read with, into memory: 150 kB for each.
-
-    Raises:
-        ValueError: If none of them can be read.
-    """
-    image_ids, photos, failed = photo_arrays.read_split(dataset, split, PHOTO_SIZE, progress=progress)
-    if not image_ids:
-        reason = next(iter(failed.values()), "there are none.")
-        raise ValueError(f"No {split} photo can be read, for example: {reason} Mend the data set.")
-    references = dataset.references_of(split)
-    return PhotoSplit(photos, {image_id: references[image_id] for image_id in image_ids}, failed)
 
 
 def train_from_photos(
@@ -172,7 +211,7 @@ def train_from_photos(
     Args:
         sight: From `captioner.decoder.sight.build_sight`.
         vocabulary: The words of the decoder.
-        train, validation: From `read_split`.
+        train, validation: From `read_photo_splits`.
         run_dir: Folder of the run, in which the weights are found in the end, see `load_sight`.
         settings: How to train.
         description: What the run is of.
@@ -187,7 +226,7 @@ def train_from_photos(
     captions = list(train.references.values())
     # Where a length more is a compilation more, all batches are as long.
     full_length = keras.backend.backend() != "tensorflow"
-    batches = end_to_end.PhotoBatches(train.photos, captions, vocabulary, together, full_length=full_length)
+    batches = end_to_end.ViewBatches(train.photos, captions, vocabulary, together, full_length=full_length)
     viewer = live_views.Viewer(sight, mirrored=settings.mirrored)
     scorer = live_views.GreedyScorer(sight, viewer, vocabulary, validation.photos, validation.references)
     history = end_to_end.train_end_to_end(

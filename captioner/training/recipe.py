@@ -28,8 +28,8 @@ from captioner.encoders import crops, weights
 from captioner.encoders.encoder import Encoder, load_encoder
 from captioner.encoders.features import FeatureStore
 from captioner.inference import Captioner, EncodedSplit, encode_split
-from captioner.scoring import calibration, evaluation
-from captioner.training import fine_tuning, from_photos, run_files, self_critical, teacher_forcing
+from captioner.scoring import calibration, evaluation, machine
+from captioner.training import fine_tuning, run_files, self_critical, teacher_forcing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +90,11 @@ class Materials:
     def notes(self) -> tuple[str, ...]:
         """A sentence for each split of which photos could not be read, for the caller to show."""
         return tuple(filter(None, (split.explain_unreadable() for split in self.splits.values())))
+
+    @property
+    def unreadable(self) -> dict[str, dict[str, str]]:
+        """Split -> image id -> why a photo could not be read, of splits that have such photos."""
+        return {name: dict(split.unreadable) for name, split in self.splits.items() if split.unreadable}
 
     @property
     def run_dir(self) -> Path:
@@ -315,59 +320,15 @@ def train_captioner(materials: Materials, *, name: str | None = None, progress: 
         return Trained(captioner, report | describe_training(materials, history, tuning, refinement))
 
 
-def measure_tuned(plan: Plan, folder: Path, *, name: str | None = None, progress: bool = True) -> Trained:
-    """Makes a captioner of the weights that `captioner.training.from_photos` has trained, and measures it.
-
-    Args:
-        plan: For the encoder, its weights, the data and the seed of that run.
-        folder: The folder of the run.
-        name: As for `build_captioner`.
-        progress: Whether to show progress bars.
-
-    Raises:
-        FileNotFoundError: If no run has ended there.
-        ValueError: If it is of another plan, or a file is damaged.
-    """
-    facts = from_photos.read_facts(folder)
-    mine = {
-        "encoder": plan.encoder.name,
-        "fingerprint": plan.encoder.fingerprint,
-        "data": plan.dataset.name,
-        "seed": plan.settings.seed,
-    }
-    for key, expected in mine.items():
-        if facts[key] != expected:
-            raise ValueError(
-                f"{folder} holds weights of another plan: {key} {expected!r} is expected. Received: {facts[key]!r}"
-            )
-    captioner = build_captioner(plan, Vocabulary.load(folder / from_photos.VOCABULARY_FILE), name=name)
-    plan.encoder.adopt_changes(from_photos.load_sight(plan.encoder.model, captioner.decoder, folder))
-    names = [split for split in plan.dataset.splits if split != "train"]
-    splits = {split: encode_split(plan.encoder, plan.dataset, split, progress=progress) for split in names}
-    report = measure_captioner(captioner, Materials(plan, splits, None, facts), progress=progress)
-    stages = {name: facts[name] for name in ("fine_tuning", "refinement")}
-    return Trained(
-        captioner,
-        report
-        | stages
-        | {
-            "run": run_files.digest(facts),
-            "taught_by": [teacher["name"] for teacher in facts["teachers"]],
-            "trained_with": facts["keras"],
-            **{key: facts[key] for key in ("seed", "settings", "train_photos", "unreadable")},
-            "minutes": {stage: sum(row["seconds"] for row in rows) / 60 for stage, rows in stages.items()},
-        },
-    )
-
-
 def describe_training(materials: Materials, history: list[dict], tuning: list[dict], refinement: list[dict]) -> dict:
     """Returns what a report says of how a captioner was trained, and of which photos were left out."""
     stages = {"training": history, "fine_tuning": tuning, "refinement": refinement}
     return {
         "seed": materials.plan.settings.seed,
         "run": materials.identity,
+        "trained_on": machine.name_device(),
         "train_photos": len(materials.splits["train"].references),
-        "unreadable": {name: dict(split.unreadable) for name, split in materials.splits.items() if split.unreadable},
+        "unreadable": materials.unreadable,
         "best_epoch": run_files.best_row(history)["epoch"],
         "epochs": len(history),
         "history": history,

@@ -95,6 +95,10 @@ def test_a_captioner_made_of_something_else_gets_another_name_and_its_own_run_ma
     assert catalogue.choose_place("mine", "0123") == (tmp_path / "made" / "mine", True)
     assert catalogue.choose_place("mine", "4567") == (tmp_path / "made" / "mine-4567", True)
     assert catalogue.choose_place("mine", "89ab") == (tmp_path / "made" / "mine-89ab", False)
+    # A name that somebody gave stands, and so does what was said of replacing.
+    assert catalogue.choose_place("new", "89ab", asked="mine") == (tmp_path / "made" / "mine", False)
+    assert catalogue.choose_place("new", "89ab", asked="mine", replace=True) == (tmp_path / "made" / "mine", True)
+    assert catalogue.choose_place("mine", "89ab", replace=True) == (tmp_path / "made" / "mine", True)
 
 
 def test_where_nothing_can_be_saved_is_said_before_the_work(tmp_path, monkeypatch):

@@ -209,6 +209,17 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path, lessons, other):
         start(tmp_path / "run", lessons, **options)
 
 
+def test_a_checkpoint_is_gone_on_with_by_the_backend_that_wrote_it_alone(tmp_path, lessons):
+    start(tmp_path / "run", lessons).save()
+    file = tmp_path / "run" / "checkpoint.npz"
+    with np.load(file) as arrays:
+        content = dict(arrays)
+    assert content["backend"] == "tensorflow"
+    np.savez(file, **content | {"backend": "jax"})
+    with pytest.raises(ValueError, match=r"was begun with jax, and tensorflow does not .* Set KERAS_BACKEND=jax"):
+        start(tmp_path / "run", lessons)
+
+
 def test_a_finished_run_can_be_extended(tmp_path, lessons):
     finished = start(tmp_path / "run", lessons, views=8)
     finished.train()

@@ -172,11 +172,6 @@ def test_of_equal_epochs_the_earliest_is_the_best():
     assert run_files.best_row(history)["epoch"] == 2
 
 
-def test_outside_a_checkout_the_commit_is_not_known(monkeypatch, tmp_path):
-    monkeypatch.setattr(evaluation.config, "PROJECT_DIR", tmp_path)
-    assert evaluation.describe_machine()["git_commit"] is None
-
-
 def choose(captioner, split, monkeypatch, *, once=0.0, careful=0.0, **options):
     """Chooses the search where CIDEr-D is 30 at penalties 1 and 1.25, 2 more at 1.5 if careful, and rules add this."""
     scores = {0.75: 10.0, 1.0: 30.0, 1.25: 30.0, 1.5: 20.0}

@@ -44,7 +44,7 @@ def make_sight(seed=0, dropout=0.0):
 
 
 def make_batches(photos, **changes):
-    return end_to_end.PhotoBatches(photos, CAPTIONS, VOCABULARY, dataclasses.replace(SETTINGS, **changes))
+    return end_to_end.ViewBatches(photos, CAPTIONS, VOCABULARY, dataclasses.replace(SETTINGS, **changes))
 
 
 def train(sight, batches, folder, scores, *, teachers=(), **changes):
@@ -86,7 +86,7 @@ def test_views_differ_from_epoch_to_epoch_and_come_again_with_the_seed(photos):
 
 
 def test_all_batches_are_as_long_where_each_length_is_compiled(photos):
-    long = end_to_end.PhotoBatches(photos, CAPTIONS, VOCABULARY, SETTINGS, full_length=True)
+    long = end_to_end.ViewBatches(photos, CAPTIONS, VOCABULARY, SETTINGS, full_length=True)
     [batch] = long.epoch(1)
     assert batch["shorter"].shape == (3, 2, 23) and batch["longer"].shape == (3, 1, 23)
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import re
+import shutil
 
 import keras
 import numpy as np
@@ -13,7 +15,8 @@ from captioner.data import datasets
 from captioner.data.vocabulary import Vocabulary
 from captioner.decoder.sight import build_sight
 from captioner.encoders import augmentation, specs
-from captioner.training import from_photos, live_views, recipe, tuning
+from captioner.scoring import machine
+from captioner.training import from_photos, live_views, recipe, tuned, tuning
 
 SETTINGS = tuning.TuningConfig(
     config.DecoderConfig(units=8, embedding_size=4, attention_size=4, memory_size=8, dropout=0.0),
@@ -51,7 +54,8 @@ def dataset(project, drawn_dir):
 
 
 def tune(dataset, folder, *, teachers=(), settings=SETTINGS):
-    return from_photos.tune(dataset, "toy", folder, settings=settings, teachers=teachers, progress=False)
+    splits = from_photos.read_photo_splits(dataset, progress=False)
+    return from_photos.tune(splits, "toy", folder, settings=settings, teachers=teachers, progress=False)
 
 
 def suggest(dataset, *, is_drawn=False, seed=0, num_epochs=2):
@@ -61,7 +65,8 @@ def suggest(dataset, *, is_drawn=False, seed=0, num_epochs=2):
 
 def measure(dataset, folder, **more):
     plan = recipe.plan_training(config.RecipeConfig(data=str(dataset.folder), encoder="toy", **more))
-    return recipe.measure_tuned(plan, folder, name="toy", progress=False)
+    captioner, materials = tuned.load_tuned(plan, folder, name="toy", progress=False)
+    return tuned.measure_tuned(captioner, materials, progress=False)
 
 
 def test_what_was_trained_becomes_a_captioner_that_can_teach(dataset, tmp_path):
@@ -128,11 +133,11 @@ def test_weights_of_another_plan_or_encoder_are_refused(dataset, tmp_path):
 
 def test_a_split_without_a_photo_that_can_be_read_is_one_sentence(dataset, monkeypatch):
     nothing = [], np.empty((0, 8, 8, 3), np.uint8), {"a": "a.jpg is empty."}
-    monkeypatch.setattr(from_photos.photo_arrays, "read_split", lambda *_, **__: nothing)
+    monkeypatch.setattr(from_photos.photo_arrays, "read_photos", lambda *_, **__: nothing)
     with pytest.raises(
         ValueError, match=r"No train photo can be read, for example: a\.jpg is empty\. Mend the data set\."
     ):
-        from_photos.read_split(dataset, "train")
+        from_photos.read_photo_splits(dataset)
 
 
 def test_few_photos_get_small_batches_and_averages_over_few_steps(dataset):
@@ -170,16 +175,81 @@ def test_features_are_means_over_a_view_and_its_mirror_image(dataset):
     )
 
 
-def test_the_command_trains_measures_and_keeps(dataset, project, monkeypatch, capsys, tmp_path):
+@pytest.fixture
+def command(dataset, project, monkeypatch):
+    """What runs `tune` on the toy with further words of the command line, and returns the exit code."""
     from captioner.command_line.commands import main
 
     monkeypatch.setattr(tuning, "suggest_tuning", lambda *_, **__: SETTINGS)
     monkeypatch.setattr(config, "suggest_decoder", lambda *_, **__: SETTINGS.decoder)
     monkeypatch.setattr(config, "ENCODERS", (*config.ENCODERS, "toy"))
-    arguments = ["tune", "--data", str(dataset.folder), "--encoder", "toy", "--name", "toy"]
-    assert main(arguments) == 0
-    assert f"The captioner is in {config.ARTIFACTS_DIR / 'toy'}." in capsys.readouterr().out
-    metrics = json.loads((config.ARTIFACTS_DIR / "toy" / "metrics.json").read_text())
+    return lambda *more, data=dataset.folder: main(["tune", "--data", str(data), "--encoder", "toy", *more])
+
+
+def test_the_command_trains_measures_and_keeps(command, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(machine, "name_device", lambda: "an abacus")
+    assert command("--name", "toy") == 0
+    folder = config.ARTIFACTS_DIR / "toy"
+    assert f"The captioner is in {folder}." in capsys.readouterr().out
+    metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["captioner"] == "toy" and metrics["refinement"]
-    assert main([*arguments, "--teachers", str(tmp_path / "nobody")]) == 1
+    assert metrics["trained_on"] == "an abacus"
+    assert "The training took 0 minutes on an abacus." in (folder / "README.md").read_text()
+    assert command("--name", "toy2", "--teachers", str(tmp_path / "nobody")) == 1
     assert "nobody" in capsys.readouterr().err
+
+
+def test_a_name_that_is_taken_is_refused_before_the_work_and_replaced_on_demand(command, monkeypatch, capsys):
+    (config.ARTIFACTS_DIR / "mine").mkdir(parents=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(from_photos, "tune", lambda *_, **__: pytest.fail("it trained"))
+        assert command("--name", "mine") == 1
+    assert "mine is there already, and nothing is replaced unasked" in capsys.readouterr().err
+    assert command("--name", "mine", "--replace") == 0
+    assert {folder.name for folder in config.ARTIFACTS_DIR.iterdir()} == {"mine", "mine~1"}
+    # Without a name nothing is in the way of the same run, nor it in the way of another's.
+    (config.ARTIFACTS_DIR / "mine").rename(config.ARTIFACTS_DIR / "toy-drawings-end-to-end")
+    assert command() == 0
+    [made] = {folder.name for folder in config.ARTIFACTS_DIR.iterdir()} - {"toy-drawings-end-to-end", "mine~1"}
+    metrics = json.loads((config.ARTIFACTS_DIR / made / "metrics.json").read_text())
+    assert made == f"toy-drawings-end-to-end-{metrics['run']}" and metrics["captioner"] == made
+
+
+def test_photos_that_cannot_be_read_are_told_before_the_training(command, drawn_dir, project, monkeypatch, capsys):
+    album = shutil.copytree(drawn_dir, project / "album")
+    broken = {split: datasets.read_dataset(album).image_ids(split)[0] for split in config.SPLITS}
+    for image_id in broken.values():
+        (album / "Images" / image_id).write_bytes(b"")
+    said = []
+
+    def train(*arguments, **more):
+        said.append(capsys.readouterr().err)
+        return genuine(*arguments, **more)
+
+    genuine = from_photos.train_from_photos
+    monkeypatch.setattr(from_photos, "train_from_photos", train)
+    assert command("--test", data=album) == 0
+    for split in ("train", "validation"):
+        sentence = rf"1 of \d+ {split} photos could not be read and were left out\. {broken[split]}: "
+        assert re.search(sentence, said[0]), said
+    assert f"{broken['test']}: " in capsys.readouterr().err
+    [folder] = config.ARTIFACTS_DIR.iterdir()
+    unreadable = json.loads((folder / "metrics.json").read_text())["unreadable"]
+    assert {split: list(found) for split, found in unreadable.items()} == {s: [i] for s, i in broken.items()}
+
+
+def test_a_run_that_was_stopped_goes_on_with_the_backend_that_began_it_alone(command, monkeypatch, capsys):
+    assert command("--name", "toy") == 0
+    folder = config.DATA_DIR / "tuned" / "toy"
+    described = json.loads((folder / "run.json").read_text())
+    assert described["backend"] == "tensorflow"
+    (folder / "run.json").write_text(json.dumps(described | {"backend": "jax"}))
+    (config.ARTIFACTS_DIR / "toy").rename(config.ARTIFACTS_DIR / "first")
+    # What another backend has finished becomes a captioner.
+    assert command("--name", "toy") == 0
+    (config.ARTIFACTS_DIR / "toy").rename(config.ARTIFACTS_DIR / "second")
+    (folder / "tuned.json").unlink()
+    monkeypatch.setattr(from_photos, "read_photo_splits", lambda *_: pytest.fail("photos were read"))
+    capsys.readouterr()
+    assert command("--name", "toy") == 1
+    assert "was begun with jax, and tensorflow does not go on with it. Set KERAS_BACKEND=jax" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import pytest
 from captioner import config
 from captioner.data import datasets, flickr8k, sources
 from captioner.data.drawings import dataset as drawings
+from captioner.scoring import machine
 from captioner.training import recipe, teacher_forcing
 
 TINY = {"units": 8, "embedding_size": 4, "attention_size": 4, "memory_size": 8}
@@ -108,6 +109,7 @@ def test_photos_that_cannot_be_read_are_left_out_everywhere_counted_and_named(al
     facts = recipe.describe_training(materials, [{"epoch": 1, "val_cider_d": 1.0, "seconds": 60.0}], [], [])
     assert {split: list(found) for split, found in facts["unreadable"].items()} == {s: [i] for s, i in broken.items()}
     assert (facts["train_photos"], facts["minutes"]["training"]) == (27, 1.0)
+    assert facts["trained_on"] == machine.name_device()
 
 
 def test_one_caption_for_a_photo_stops_nothing(album):
