@@ -42,7 +42,7 @@ class _Run:
         self.folder = catalogue.choose_captioner(options.captioner)
         catalogue.read_config(self.folder)
         self.worth = confidence.explain_confidence(catalogue.read_metrics(self.folder))
-        listed = photo_files.list_photos(read_paths(options.paths))
+        listed = photo_files.list_photos(read_paths(options.paths), output=options.output)
         self.passed_over, self.unreachable = listed.summary(), _as_results(listed.unreadable)
         self.layout = output.choose_layout(options.format, options.alternatives, for_screen=options.output is None)
         finished: Mapping[str, Sequence[str]] = {}

@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import errno
 import os
+import re
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ PHOTO_SUFFIXES = (
 _HIDDEN = ("__MACOSX", "@eaDir")
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _FTYP_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis")
+_SIDECAR = re.compile(r"\.(txt|xmp)(~\d+)?$", re.IGNORECASE)
 _BMP_HEADER_SIZES = (12, 40, 52, 56, 64, 108, 124)
 
 
@@ -42,10 +44,15 @@ class PhotoFiles:
         return f"Passed over: {'; '.join(parts)}." if parts else ""
 
 
-def list_photos(paths: Sequence[str | Path]) -> PhotoFiles:
+def list_photos(paths: Sequence[str | Path], *, output: Path | None = None) -> PhotoFiles:
     """Finds the photo files among `paths` and in the folders among them, folders behind links included.
 
     A file that is named outright is kept whatever it is, so that a mistake is reported, not passed over.
+
+    Args:
+        paths: Files and folders.
+        output: A file that is about to be written. It does not count as passed over, nor do files `<output>~1` and so
+            on that were set aside for it.
 
     Raises:
         FileNotFoundError: If a path does not exist or a folder holds no photo.
@@ -70,6 +77,10 @@ def list_photos(paths: Sequence[str | Path]) -> PhotoFiles:
         found.photos += inside.photos
         found.passed_over |= inside.passed_over
         found.unreadable |= inside.unreadable
+    if output is not None:
+        ours = re.compile(rf"{re.escape(os.path.abspath(output))}(~\d+)?")
+        for path in [path for path in found.passed_over if ours.fullmatch(os.path.abspath(path))]:
+            del found.passed_over[path]
     return found
 
 
@@ -96,10 +107,20 @@ def _take(path: Path, found: PhotoFiles, seen: set[tuple[int, int]]) -> None:
         found.passed_over[path] = "hidden"
     elif stat.S_ISDIR(mode := path.stat().st_mode):
         _search_folder(path, found, seen)
-    elif stat.S_ISREG(mode) and (path.suffix.lower() in PHOTO_SUFFIXES or _looks_like_photo(path)):
+    elif stat.S_ISREG(mode) and _is_photo(path):
         found.photos.append(path)
     else:
-        found.passed_over[path] = "no photo"
+        found.passed_over[path] = "beside their photos" if _is_sidecar(path) else "no photo"
+
+
+def _is_photo(path: Path) -> bool:
+    return path.suffix.lower() in PHOTO_SUFFIXES or _looks_like_photo(path)
+
+
+def _is_sidecar(path: Path) -> bool:
+    """Says whether this is `photo.jpg.xmp` beside `photo.jpg`, or one that was set aside as `photo.jpg.xmp~1`."""
+    name, is_one = _SIDECAR.subn("", path.name)
+    return bool(is_one) and path.with_name(name).is_file() and _is_photo(path.with_name(name))
 
 
 def _looks_like_photo(path: Path) -> bool:

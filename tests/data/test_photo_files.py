@@ -24,6 +24,22 @@ def test_a_folder_gives_every_photo_whatever_its_name(tmp_path):
     assert found.summary() == "Passed over: 1 no photo (notes.txt)."
 
 
+def test_what_lies_beside_a_photo_is_named_as_that_and_what_is_being_written_not_at_all(tmp_path):
+    Image.new("RGB", (8, 8), "teal").save(tmp_path / "no suffix", "JPEG")
+    beside = ("b.jpg.txt", "b.jpg.xmp", "b.jpg.xmp~1", "no suffix.TXT")
+    written = ("captions.csv", "captions.csv~1", "captions.csv~22")
+    others = ("b.txt", "c.jpg.txt", "captions.csv.old", "notes.txt", "notes.txt.txt")
+    for name in ("b.jpg", *beside, *written, *others):
+        (tmp_path / name).touch()
+    found = photo_files.list_photos([tmp_path], output=tmp_path / "captions.csv")
+    assert [path.name for path in found.photos] == ["b.jpg", "no suffix"]
+    assert {path.name: reason for path, reason in found.passed_over.items()} == {
+        **dict.fromkeys(beside, "beside their photos"),
+        **dict.fromkeys(others, "no photo"),
+    }
+    assert "4 beside their photos (b.jpg.txt, b.jpg.xmp, b.jpg.xmp~1, ...)" in found.summary()
+
+
 def test_photos_are_listed_by_path_with_those_in_folders(tmp_path):
     (tmp_path / "deep").mkdir()
     for name in ("b.JPG", "a.png", "notes.txt", "deep/c.webp"):
