@@ -1,5 +1,6 @@
 """What one photo may cost, judged by its header: a file of a few bytes can ask for gigabytes, or for minutes."""
 
+import re
 from typing import BinaryIO
 
 from PIL import ImageFile
@@ -11,7 +12,9 @@ MAX_MEGABYTES = 900
 _DECODER_BYTES = {"HEIF": 8, "AVIF": 8, "WEBP": 12}
 # A progressive JPEG has about ten scans. Each costs as much as decoding the photo once.
 _MAX_SCANS = 100
-_JPEG_SCAN = b"\xff\xda"
+# A marker of a JPEG with a segment behind it, but for the end, which is the last.
+_JPEG_MARKER = re.compile(rb"\xff+([^\x00\x01\xd0-\xd8\xff])")
+_JPEG_SCAN, _JPEG_END = b"\xda", b"\xd9"
 
 
 class PhotoError(ValueError):
@@ -66,7 +69,16 @@ def check_scans(picture: ImageFile.ImageFile, name: str) -> None:
     if picture.info.get("progressive") and (file := picture.fp):
         place = file.tell()
         file.seek(0)
-        scans = file.read().count(_JPEG_SCAN)
+        scans = _count_scans(file.read())
         file.seek(place)
         if scans > _MAX_SCANS:
             raise PhotoError(f"{name} is a JPEG of {scans:,} scans, more than {_MAX_SCANS}: save it anew.")
+
+
+def _count_scans(content: bytes) -> int:
+    """Counts scans as a decoder meets them: nothing within other segments, nor behind the end, as a phone's video."""
+    place = scans = 0
+    while (marker := _JPEG_MARKER.search(content, place)) and marker[1] != _JPEG_END:
+        scans += marker[1] == _JPEG_SCAN
+        place = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2])
+    return scans

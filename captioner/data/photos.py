@@ -248,6 +248,8 @@ def _finish(picture: ImageFile.ImageFile, name: str, reduced: bool, *, mended: b
     large = reduced and picture.width * picture.height > _LARGE_PIXELS
     photo_budget.check_scans(picture, name)
     photo_budget.check_memory(picture, name, whole_size, large)
+    if picture.format == "TIFF":
+        _keep_orientation_alone(picture)
     picture.load()
     if mended and picture.format in ("JPEG", "MPO"):
         _check_rows(picture)
@@ -261,7 +263,9 @@ def _turn_upright(picture: Image.Image, large: bool) -> Image.Image:
         picture = colours.reduce_picture(picture, max(1, min(picture.size) // REDUCED_SIDES[1]))
     if orientation in _TRANSPOSED:
         picture = picture.transpose(_TRANSPOSED[orientation])
-    return colours.to_srgb(picture, info)
+    upright = colours.to_srgb(picture, info)
+    upright.info = {}  # It lies as it should and is in sRGB: nobody may turn it or change its colours once more.
+    return upright
 
 
 def _read_orientation(picture: Image.Image) -> int:
@@ -270,6 +274,16 @@ def _read_orientation(picture: Image.Image) -> int:
         return picture.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # Whatever a mistyped tag leads to.
         return 1
+
+
+def _keep_orientation_alone(picture: ImageFile.ImageFile) -> None:
+    """Forgets the other tags of an opened TIFF, which Pillow reads while it loads the pixels, and fails at some."""
+    orientation = _read_orientation(picture)
+    picture.info.pop("xmp", None)
+    tags = picture.getexif()
+    for tag in list(tags):
+        del tags[tag]
+    tags[ExifTags.Base.Orientation] = orientation
 
 
 def _mend(file: BinaryIO) -> bytes | None:

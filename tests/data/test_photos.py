@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, ImageFile, PngImagePlugin
+from PIL import Image, ImageCms, ImageFile, PngImagePlugin, TiffImagePlugin
 
 from captioner.data import photos
 
@@ -37,6 +37,12 @@ def _encode(picture, suffix="PNG", **options):
     return buffer.getvalue()
 
 
+def _tag_orientation(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
 def _assert_colour(pixels, colour, tolerance=12):
     assert np.abs(np.asarray(pixels, int) - colour).max() <= tolerance, f"{pixels} is not {colour}"
 
@@ -48,9 +54,7 @@ def test_each_exif_orientation_is_turned_upright(orientation):
     upright.paste(GREEN, (32, 0, 64, 32))
     upright.paste(BLUE, (0, 16, 32, 32))
     stored = upright if STORED[orientation] is None else upright.transpose(STORED[orientation])
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    source = _encode(stored, "JPEG", exif=exif, quality=95, subsampling=0)
+    source = _encode(stored, "JPEG", exif=_tag_orientation(orientation), quality=95, subsampling=0)
     photo = photos.open_photo(source)
     assert photo.size == (64, 32)
     for pixels in (np.asarray(photo.resize((16, 16), Image.Resampling.BOX)), photos.load_photo(source, 16)):
@@ -297,6 +301,13 @@ def test_a_mistyped_exif_tag_stops_no_rotated_photo(tag):
     assert photo.size == (32, 64)
 
 
+@pytest.mark.parametrize(("tag", "kind", "value"), [(0x02BC, 3, (1, 2)), (0x02BC, 2, "no bytes"), (0x8769, 9, -5)])
+def test_a_mistyped_tag_stops_no_tiff_and_its_orientation_counts(tag, kind, value):
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[0x0112], tags.tagtype[tag], tags[tag] = 6, kind, value
+    assert photos.open_photo(_encode(Image.new("RGB", (64, 32), RED), "TIFF", tiffinfo=tags)).size == (32, 64)
+
+
 def _draw_gradient(side=160):
     ramp = Image.linear_gradient("L").resize((side, side))
     return Image.merge("RGB", [ramp, ramp.rotate(90), ramp.rotate(180)])
@@ -354,6 +365,12 @@ def test_colours_are_read_by_their_profile(profile, stored, suffix):
     options = {} if suffix in ("PNG", "TIFF") else {"quality": 95}
     source = _encode(Image.new("RGB", (8, 8), stored), suffix, icc_profile=profile, **options)
     _assert_colour(photos.load_photo(source, 8), (200, 80, 60), 4)
+
+
+@pytest.mark.parametrize("options", [{"exif": _tag_orientation(6)}, {"icc_profile": ADOBE_RGB}])
+def test_a_photo_that_was_opened_stays_as_it_is_when_it_is_given_again(options):
+    photo = photos.open_photo(_encode(_draw_gradient(), "JPEG", **options))
+    assert (np.asarray(photos.open_photo(photo)) == np.asarray(photo)).all()
 
 
 def test_pixels_with_a_profile_of_srgb_stay_as_they_are():
@@ -424,6 +441,13 @@ def test_a_jpeg_of_a_thousand_scans_is_refused_before_it_is_decoded():
     # Its last scan, over and over; it begins with the marker FFDA and ends before the end marker FFD9.
     source = source[:-2] + source[source.rindex(b"\xff\xda") : -2] * 1000 + source[-2:]
     _assert_refused(source, r"^The photo is a JPEG of 1,0\d\d scans, more than 100: save it anew.$")
+
+
+def test_the_video_of_a_phone_and_its_notes_are_no_scans():
+    source = _encode(_draw_gradient(), "JPEG", progressive=True)
+    notes = b"\xff\xe5" + struct.pack(">H", 2 + 600) + 300 * b"\xff\xda"
+    video = 9000 * b"\xff\xda\0\x08abcdef"
+    assert (photos.load_photo(source[:2] + notes + source[2:] + video, 32) == photos.load_photo(source, 32)).all()
 
 
 @pytest.mark.parametrize(
