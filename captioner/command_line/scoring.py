@@ -1,13 +1,14 @@
 """The command `score`: captions of any system, in the forms that people have them, against the captions by people."""
 
 import argparse
+import contextlib
 import csv
 import io
 import json
 import re
 import unicodedata
 from collections.abc import Collection, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from captioner import output
@@ -20,8 +21,8 @@ _EXPECTED = (
     "expected image id -> caption or [caption] as JSON, COCO's results, a report of evaluate, or JSON, JSON lines or "
     "CSV with the keys 'image_id' or 'photo' and 'caption'"
 )
-# COCO's results name a photo by the number that its file name ends with.
-_COCO_NAME = re.compile(r"COCO_\w+_0*(\d+)")
+# COCO's results name a photo by the number of twelve digits that its file name ends with.
+_COCO_NAME = re.compile(r"(?:COCO_\w+_)?(?=\d{12}$)0*(\d+)")
 
 
 def run_score(options: argparse.Namespace) -> int:
@@ -60,7 +61,7 @@ def read_captions(path: Path, image_ids: Collection[str]) -> tuple[dict[str, Any
     """
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}: {_EXPECTED}.")
-    content = _parse(read_text(path))
+    content = _parse(read_text(path), path)
     num_unreadable = 0
     if isinstance(content, dict) and isinstance(content.get("captions"), dict | list):
         num_unreadable, content = content.get("unreadable_photos", 0), content["captions"]
@@ -74,7 +75,7 @@ def read_captions(path: Path, image_ids: Collection[str]) -> tuple[dict[str, Any
     index = _index_names(image_ids)
     for name, caption in _pairs(content, path):
         name = unicodedata.normalize("NFC", str(name))
-        image_id = index.get(name) or index.get(PurePosixPath(name).name) or name
+        image_id = index.get(name) or index.get(PureWindowsPath(name).name) or name
         if image_id in captions:
             raise ValueError(f"{path} has several captions for {image_id!r}: one is scored, so leave the best.")
         captions[image_id] = caption
@@ -96,26 +97,44 @@ def _index_names(image_ids: Collection[str]) -> dict[str, str]:
     return {form: fitting.pop() for form, fitting in found.items() if len(fitting) == 1} | exact
 
 
-def _parse(text: str) -> object:
+def _parse(text: str, path: Path) -> object:
     """Returns what JSON says, or a list of objects of JSON lines or CSV."""
-    try:
-        return json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
-        pass
-    try:
-        return [json.loads(line) for line in text.split("\n") if line.strip()]
-    except (json.JSONDecodeError, RecursionError):
-        pass
+    for parts in ([text], [line for line in text.split("\n") if line.strip()]):
+        with contextlib.suppress(ValueError, RecursionError):
+            found = [json.loads(part, object_pairs_hook=_keep_pairs) for part in parts]
+            return found[0] if parts == [text] else found
+    # JSON that is damaged is no table, whatever signs it has.
+    return [text[:80]] if text.lstrip().startswith(("{", "[")) else _parse_table(text, path)
+
+
+def _keep_pairs(pairs: list[tuple[str, object]]) -> object:
+    """Returns a JSON object, or its pairs where a name stands there twice, lest one of them is lost."""
+    return found if len(found := dict(pairs)) == len(pairs) else pairs
+
+
+def _parse_table(text: str, path: Path) -> list:
+    """Returns the rows of CSV by its columns.
+
+    Raises:
+        ValueError: If a row has another number of cells, or a quote is not closed; the message names file and line.
+    """
     header, _, _ = text.partition("\n")
     delimiter = max(",\t;|", key=header.count)
+    file = io.StringIO(text, newline="")
+    rows = csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
-        rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True))
-    except csv.Error:
-        return None
-    return [
-        {str(key).strip().lower(): output.read_cell(cell) for key, cell in row.items() if isinstance(cell, str)}
-        for row in rows
-    ]
+        names = [name.strip().lower() for name in next(rows, [])]
+        if not set(_ID_KEYS) & set(names):
+            return [header]
+        found = [dict(zip(names, map(output.read_cell, cells), strict=True)) for cells in rows if cells]
+    except (csv.Error, ValueError):
+        raise ValueError(
+            f"{path}, line {rows.line_num}: expected as many columns as in line 1, divided by {delimiter!r}, a caption "
+            "that holds it in quotes. Mend or remove that line."
+        ) from None
+    if len(set(names)) < len(names):
+        raise ValueError(f"{path}, line 1: expected each column once. Received: {header[:80]!r}")
+    return found
 
 
 def _pairs(content: object, path: Path) -> Iterator[tuple[object, object]]:

@@ -118,10 +118,12 @@ def read_dataset(folder: str | Path | None = None, splits: Sequence[str] = confi
         raise ValueError(f"splits must be among {config.SPLITS}. Received: splits={unknown!r}")
     folder = find_dataset(folder)
     folders = layouts.list_folders(folder)
-    raw = _read_captions(folder, folders)
+    path, read, others = _find_captions(folder, folders)
+    raw = read(path)
     image_ids, notes = _read_splits(folder, folders, raw, splits)
+    notes += [f"Captions are read from {path.name}, not from {other.relative_to(folder)}." for other in others]
     references = {i: _clean_all(raw.of(i)) for ids in image_ids.values() for i in ids}
-    if not any(references.values()):
+    if not references:
         raise ValueError(
             f"None of the photos with captions in {folder} is on a split. Unless the photos are Flickr8k's, "
             f"add {', '.join(SPLIT_FILES.values())}, one image id a line."
@@ -129,8 +131,8 @@ def read_dataset(folder: str | Path | None = None, splits: Sequence[str] = confi
     bare = [image_id for image_id, texts in references.items() if not texts]
     if bare:
         raise ValueError(
-            f"{len(bare)} of {len(references)} photos in {folder} have no caption, for example {bare[0]!r}. "
-            "Add their captions or take them off the split files."
+            f"{len(bare)} of {len(references)} photos in {folder} have no caption, for example {bare[0]!r:.80}. "
+            f"Add their captions to {path.name} or take them off the split files."
         )
     captions_module.refuse_uncut((text for texts in references.values() for text in texts), folder)
     image_dir, files, missing = _find_photos(folder, folders, list(references))
@@ -143,7 +145,8 @@ def read_dataset(folder: str | Path | None = None, splits: Sequence[str] = confi
 
 def read_raw_captions(folder: str | Path) -> Mapping[str, list[str]]:
     """Returns the raw captions of each image id in a data folder, in the file's order and whatever their split."""
-    return _read_captions(Path(folder), layouts.list_folders(Path(folder))).captions
+    path, read, _ = _find_captions(Path(folder), layouts.list_folders(Path(folder)))
+    return read(path).captions
 
 
 def explain_unreadable(split: str, num_read: int, unreadable: Mapping[str, str], num_named: int = 5) -> str:
@@ -173,11 +176,6 @@ def _find_captions(folder: Path, folders: Mapping[Path, list[str]]) -> tuple:
             "`python -m captioner download` to fetch Flickr8k."
         )
     return found
-
-
-def _read_captions(folder: Path, folders: Mapping[Path, list[str]]) -> layouts.RawCaptions:
-    path, read = _find_captions(folder, folders)
-    return read(path)
 
 
 def _clean_all(raw_captions: Sequence[str]) -> tuple[str, ...]:
@@ -227,7 +225,7 @@ def _note_left_out(
 
 
 def _count(some: Sequence[str], everything: Collection[str], what: str) -> str:
-    return f"{len(some):,} of {len(everything):,} {what}, for example {some[0]!r}."
+    return f"{len(some):,} of {len(everything):,} {what}, for example {some[0]!r:.80}."
 
 
 def _read_splits(
@@ -245,12 +243,13 @@ def _read_splits(
     seen: dict[str, str] = {}
     for split, ids in image_ids.items():
         for image_id in ids:
-            if image_id in seen:
+            photo = raw.spell(image_id)
+            if photo in seen:
                 raise ValueError(
-                    f"{image_id!r} is listed for {seen[image_id]} and for {split}. "
+                    f"{image_id!r} is listed for {seen[photo]} and again for {split}. "
                     "List each photo once, else scores are of photos the captioner was trained on."
                 )
-            seen[image_id] = split
+            seen[photo] = split
     return image_ids, notes
 
 

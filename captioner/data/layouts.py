@@ -10,6 +10,7 @@ Reference: A. Karpathy, L. Fei-Fei, "Deep Visual-Semantic Alignments for Generat
 https://arxiv.org/abs/1412.2306
 """
 
+import contextlib
 import csv
 import dataclasses
 import functools
@@ -32,7 +33,7 @@ _CAPTION_COLUMNS = ("caption", "comment", "text", "sentence")
 # What numbers rows or captions, and says nothing else.
 _NUMBER_COLUMNS = ("", "unnamed: 0", "index", "id", "comment_number", "caption_number", "number")
 # What would lead out of the folder of photos, on any system, or steer a terminal.
-_NO_IMAGE_ID = re.compile(r"^([A-Za-z]:)?[\\/]|(^|[\\/])\.\.([\\/]|$)|[\x00-\x1f\x7f-\x9f]")
+_NO_IMAGE_ID = re.compile(r"^([A-Za-z]:)?[\\/]|(^|[\\/])\.\.([\\/]|$)|[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # Flickr30k's table has a line that lacks the sign between its number and its caption.
 _NUMBERED = re.compile(r"(\d+)\s+(\S.*)")
 
@@ -51,11 +52,15 @@ class RawCaptions:
 
     def of(self, image_id: str) -> list[str]:
         """Returns the captions of a photo, whose name a list of photos may spell otherwise; see `same_name`."""
-        return self.captions.get(image_id) or self._by_name.get(same_name(image_id), [])
+        return self.captions.get(self.spell(image_id), [])
+
+    def spell(self, image_id: str) -> str:
+        """Returns how the file spells the name of a photo, or that name where it has no captions of it."""
+        return image_id if image_id in self.captions else self._spellings.get(same_name(image_id), image_id)
 
     @functools.cached_property
-    def _by_name(self) -> dict[str, list[str]]:
-        return {same_name(image_id): texts for image_id, texts in self.captions.items()}
+    def _spellings(self) -> dict[str, str]:
+        return {same_name(image_id): image_id for image_id in self.captions}
 
 
 def list_folders(folder: Path) -> dict[Path, list[str]]:
@@ -69,8 +74,10 @@ def list_folders(folder: Path) -> dict[Path, list[str]]:
     return dict(sorted(found.items(), key=lambda item: len(item[0].parts)))
 
 
-def find_captions(folders: Mapping[Path, list[str]]) -> tuple[Path, Callable[[Path], RawCaptions]] | None:
-    """Returns the file of captions among files, and its reader, or `None` where there is none.
+def find_captions(
+    folders: Mapping[Path, list[str]],
+) -> tuple[Path, Callable[[Path], RawCaptions], list[Path]] | None:
+    """Returns the file of captions among files, its reader, and others that hold captions, or `None` without any.
 
     Args:
         folders: From `list_folders`.
@@ -78,14 +85,17 @@ def find_captions(folders: Mapping[Path, list[str]]) -> tuple[Path, Callable[[Pa
     Raises:
         ValueError: If several files of one layout lie side by side.
     """
+    found: list[tuple[Path, Callable[[Path], RawCaptions]]] = []
     for pattern, read in _LAYOUTS:
         for place, names in folders.items():
             fitting = [name for name in names if pattern.fullmatch(name.lower())]
-            if len(fitting) > 1:
+            if len(fitting) > 1 and not found:
                 raise ValueError(f"{place} holds captions of several data sets: {', '.join(fitting)}. Leave one there.")
-            if fitting:
-                return place / fitting[0], read
-    return None
+            found += [(place / name, read) for name in fitting]
+    if not found:
+        return None
+    [(path, read), *others] = found
+    return path, read, [other for other, _ in others]
 
 
 def explain_nearest(folders: Mapping[Path, list[str]], split_files: Mapping[str, str]) -> str:
@@ -94,13 +104,21 @@ def explain_nearest(folders: Mapping[Path, list[str]], split_files: Mapping[str,
         for name in names:
             if name in split_files.values():
                 return f"{name} is there, so the official layout came nearest, but its Flickr8k.token.txt is missing. "
-            if name.lower().endswith((".txt", ".csv", ".tsv")):
-                with (place / name).open("rb") as file:
-                    line = file.readline(1000).decode(errors="replace").removeprefix("\ufeff").strip()
+            if name.lower().endswith((".txt", ".csv", ".tsv", ".json")) and (place / name).is_file():
+                line = _read_start(place / name)
+                if line.startswith('{"images"'):
+                    return f"{name} came nearest: if it is Karpathy's, name it dataset_flickr8k.json. "
                 if _TOKEN_LINE.fullmatch(line):
                     return f"{name}, line 1, came nearest: if it holds all captions, name it Flickr8k.token.txt. "
                 if _choose_columns(line):
                     return f"{name}, line 1, came nearest: if it holds all captions, name it captions.csv. "
+    return ""
+
+
+def _read_start(path: Path) -> str:
+    """Returns the first line of a file, or a part of it, and nothing of a file that may not be read."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.readline(1000).decode(errors="replace").removeprefix("\ufeff").strip()
     return ""
 
 
@@ -157,9 +175,10 @@ def read_karpathy_file(path: Path) -> RawCaptions:
     Raises:
         ValueError: If it has another form; the message names the photo.
     """
+    text = read_text(path)
     try:
-        images = json.loads(read_text(path))["images"]
-    except (json.JSONDecodeError, RecursionError, KeyError, TypeError):
+        images = json.loads(text)["images"]
+    except (ValueError, RecursionError, KeyError, TypeError):
         images = None
     if not isinstance(images, list):
         raise ValueError(f"{path.name}: expected a JSON object with a list of 'images', as in Karpathy's layout.")
@@ -167,7 +186,7 @@ def read_karpathy_file(path: Path) -> RawCaptions:
     splits: dict[str, list[str]] = {split: [] for split in _KARPATHY_SPLITS.values()}
     for number, image in enumerate(images, 1):
         try:
-            image_id = check_image_id(image["filename"], path, number)
+            image_id = check_image_id(image["filename"], path, number, "photo")
             split, texts = _KARPATHY_SPLITS[image["split"]], [sentence["raw"] for sentence in image["sentences"]]
         except (KeyError, TypeError):
             expected = f"'filename', 'sentences' with 'raw', and 'split', one of {', '.join(_KARPATHY_SPLITS)}"
@@ -184,14 +203,14 @@ def read_split_file(path: Path) -> tuple[str, ...]:
     return tuple(check_image_id(line.strip(), path, number) for number, line in _lines(path))
 
 
-def check_image_id(image_id: str, path: Path, number: int) -> str:
+def check_image_id(image_id: str, path: Path, number: int, unit: str = "line") -> str:
     """Returns an image id that names a file within the folder of photos.
 
     Raises:
         ValueError: If it leads out of that folder or holds control characters.
     """
     if _NO_IMAGE_ID.search(image_id):
-        raise _refusal(path, number, "the name of a file within the folder of photos", image_id)
+        raise _refusal(path, number, "the name of a file within the folder of photos", image_id, unit)
     return image_id
 
 
@@ -259,6 +278,7 @@ def _refusal(path: Path, number: int, expected: str, received: str, unit: str = 
 # Which files hold captions, by their names in small letters: those with splits of their own first.
 _LAYOUTS = (
     (re.compile(r"(?!.*lemma).*\.token(\.txt)?"), read_token_file),
-    (re.compile(r"dataset.*\.json"), read_karpathy_file),
+    # Others so named describe what Kaggle and Hugging Face have.
+    (re.compile(r"dataset(?!.*(metadata|info|dict)).*\.json"), read_karpathy_file),
     (re.compile(r"captions\.(txt|csv|tsv)|results\.csv"), read_table),
 )

@@ -66,14 +66,16 @@ def test_without_train_captions_score_counts_no_copies(data, tmp_path, capsys):
     ("content", "message"),
     [
         (None, "error: There is no file .*captions.json: expected image id -> caption or "),
-        ("{", r"error: .*captions.json holds no caption: expected image id -> caption or \[caption\] as JSON, COCO"),
+        ("", r"error: .*captions.json holds no caption: expected image id -> caption or \[caption\] as JSON, COCO"),
+        ("{", 'error: .*captions.json: expected image id -> caption .* Received: "{"'),
+        ('{"a.jpg": ' + "1" * 5000, "error: .*captions.json: expected image id -> caption .* Received: "),
         ("my notes\nof a day", "error: .*captions.json: expected image id -> caption .* Received: "),
         ("7", "error: .*captions.json: expected image id -> caption .* Received: 7"),
         ('["a dog"]', 'error: .*captions.json: expected image id -> caption .* Received: "a dog"'),
         ('[{"image_id": 1}]', "error: .*captions.json: expected image id -> caption .* Received: "),
         ("[]", "error: .*captions.json holds no caption: expected image id -> caption"),
         ('{"captions": {}}', "error: .*captions.json holds no caption: expected image id -> caption"),
-        ("[" * 100_000, "error: .*captions.json holds no caption: expected image id -> caption"),
+        ("[" * 100_000, "error: .*captions.json: expected image id -> caption .* Received: "),
         (
             '{"captions": {"a.jpg": "a dog"}, "unreadable_photos": "x"}',
             "error: .*captions.json: unreadable_photos is to be a whole number. Received: 'x'",
@@ -83,6 +85,13 @@ def test_without_train_captions_score_counts_no_copies(data, tmp_path, capsys):
             '[{"image_id": "a", "caption": "b"}, {"image_id": "a", "caption": "b"}]',
             "error: .* several captions for 'a'",
         ),
+        ('{"a.jpg": "a dog", "a.jpg": "a cat"}', "error: .* several captions for 'a.jpg'"),
+        ("image,caption\na.jpg,a dog, and a cat\n", "error: .*json, line 2: expected as many columns as in line 1"),
+        ("image,caption\na.jpg,a dog\nb.jpg\n", "error: .*json, line 3: expected as many columns as in line 1"),
+        # Up to the next quote, or to the end, other rows would be part of the caption.
+        ('image,caption\na.jpg,"a dog\nb.jpg,a cat\nc.jpg,"a cow"\n', "error: .*json, line 4: expected as many"),
+        ('image,caption\na.jpg,"a dog\nb.jpg,a cat\n', "error: .*json, line 3: expected as many columns"),
+        ("image,caption,caption\na.jpg,a dog,a cat\n", "error: .*json, line 1: expected each column once"),
         (
             '{"nobody.jpg": "a dog"}',
             "error: 1 of 1 captions are of photos without references, for example 'nobody.jpg'",
@@ -114,6 +123,7 @@ def write_own(form, alternatives=0):
         json.dumps({i.removesuffix(".jpg"): text for i, text in PAIRS}),
         json.dumps([{"image_id": i, "caption": text} for i, text in PAIRS]),
         json.dumps([{"image_id": f"Images/{i}", "id": 7, "caption": text} for i, text in PAIRS], indent=1),
+        json.dumps([{"photo": f"C:\\Images\\{i}", "caption": text} for i, text in PAIRS]),
         json.dumps({"captions": CAPTIONS, "cider_d": 50.0}),
         "\n".join(json.dumps({"image": i, "caption": text}) for i, text in PAIRS),
         "image,caption\n" + "".join(f'{i},"{text}"\n' for i, text in PAIRS),
@@ -134,9 +144,9 @@ def test_captions_are_read_in_the_forms_that_people_have_them(tmp_path, content,
 def test_cocos_numbers_name_its_photos_and_no_others(tmp_path):
     results = [{"image_id": number, "caption": "a dog"} for number in (391895, 42)]
     (tmp_path / "captions.json").write_text(json.dumps(results))
-    ids = ("COCO_val2014_000000391895.jpg", "test42.jpg")
-    captions, _ = scoring.read_captions(tmp_path / "captions.json", ids)
-    assert captions == {"COCO_val2014_000000391895.jpg": "a dog", "42": "a dog"}
+    for coco in ("COCO_val2014_000000391895.jpg", "000000391895.jpg"):
+        captions, _ = scoring.read_captions(tmp_path / "captions.json", (coco, "test42.jpg", "00042.jpg"))
+        assert captions == {coco: "a dog", "42": "a dog"}
 
 
 def test_a_name_that_fits_two_photos_names_neither(tmp_path):

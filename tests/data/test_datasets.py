@@ -108,8 +108,29 @@ def test_captions_without_a_word_are_left_out(official):
 
 def test_a_photo_on_two_splits_is_refused(tmp_path):
     _write_official(tmp_path, SPLITS | {"test": ("e.jpg", "b.jpg")})
-    with pytest.raises(ValueError, match="'b.jpg' is listed for train and for test. List each photo once, else"):
+    with pytest.raises(ValueError, match="'b.jpg' is listed for train and again for test. List each photo once"):
         datasets.read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("other", ["B.JPG", "cafe\u0301.jpg"])
+def test_a_photo_on_two_splits_is_refused_however_they_spell_it(tmp_path, other):
+    _write_splits(tmp_path, SPLITS | {"train": ("b.jpg", "caf\u00e9.jpg"), "test": (other,)})
+    _write_kaggle(tmp_path, ["b.jpg", "c.jpg", "d.jpg", "caf\u00e9.jpg"])
+    with pytest.raises(ValueError, match=f"'{other}' is listed for train and again for test. List each photo once"):
+        datasets.read_dataset(tmp_path)
+
+
+def test_lists_that_name_no_photo_with_captions_are_told_so(tmp_path):
+    _write_splits(tmp_path, {split: [name.removesuffix(".jpg") for name in ids] for split, ids in SPLITS.items()})
+    _write_kaggle(tmp_path, ["a.jpg", "b.jpg"])
+    with pytest.raises(ValueError, match="5 of 5 photos in .* have no caption, for .* Add their captions to captions"):
+        datasets.read_dataset(tmp_path)
+
+
+def test_captions_that_are_there_but_not_read_are_named(official):
+    (official / "captions.txt").write_text("image,caption\na.jpg,A cat\n")
+    note = "Captions are read from Flickr8k.token.txt, not from captions.txt."
+    assert note in datasets.read_dataset(official, ("test",)).notes
 
 
 def test_photos_without_captions_are_counted_and_named(tmp_path):

@@ -141,7 +141,7 @@ def test_karpathys_file_holds_captions_and_splits_and_the_rest_of_validation_is_
     assert read.splits == {"train": ["b.jpg", "d.jpg"], "validation": ["c.jpg"], "test": ["a.jpg"]}
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"images": {}}', "[" * 100_000])
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"images": {}}', "[" * 100_000, "1" * 5000])
 def test_json_that_is_not_karpathys_is_refused(tmp_path, content):
     with pytest.raises(
         ValueError, match="dataset.json: expected a JSON object with a list of 'images', as in Karpathy"
@@ -160,6 +160,12 @@ def test_a_photo_of_karpathys_that_is_mangled_is_named_by_its_number(tmp_path, i
         layouts.read_karpathy_file(path)
     path.write_text('{"images": [7]}')
     with pytest.raises(ValueError, match="dataset_coco.json, photo 1: expected 'filename', .* Received: '7'"):
+        layouts.read_karpathy_file(path)
+
+
+def test_a_name_with_half_a_letter_is_refused(tmp_path):
+    path = _write_karpathy(tmp_path, ("\ud800.jpg", "val", "A dog."))
+    with pytest.raises(ValueError, match="dataset_coco.json, photo 1: expected the name of a file within the folder"):
         layouts.read_karpathy_file(path)
 
 
@@ -211,10 +217,14 @@ def _make_files(folder, *names):
         (["flickr30k_images/results.csv"], 0, layouts.read_table),
         (["Captions.CSV"], 0, layouts.read_table),
         (["a/captions.txt", "captions.tsv"], 1, layouts.read_table),
+        # What Kaggle and Hugging Face say of a data set.
+        (["dataset-metadata.json", "dataset_info.json", "captions.txt"], 2, layouts.read_table),
     ],
 )
 def test_the_file_of_captions_is_found_by_looking(tmp_path, names, found, read):
-    assert layouts.find_captions(_make_files(tmp_path, *names)) == (tmp_path / names[found], read)
+    *chosen, others = layouts.find_captions(_make_files(tmp_path, *names))
+    assert chosen == [tmp_path / names[found], read]
+    assert {tmp_path / names[found], *others} <= {tmp_path / name for name in names}
 
 
 @pytest.mark.parametrize("name", ["a.csv", ".captions.txt", "__MACOSX/captions.txt", "a/b/c/d/captions.txt"])
@@ -243,6 +253,7 @@ def test_a_loop_of_links_ends(tmp_path):
             "mine.csv, line 1, came nearest: .* name it captions.csv",
         ),
         ("all.txt", "a.jpg#0\tA dog\n", "all.txt, line 1, came nearest: .* name it Flickr8k.token.txt"),
+        ("coco.json", '{"images": [{"filename"', "coco.json came nearest: .* name it dataset_flickr8k.json"),
         ("notes.txt", "my notes", "^$"),
     ],
 )
