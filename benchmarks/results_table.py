@@ -9,7 +9,7 @@ captioner, without the captions. `looked_at.json` is what a person judged, photo
 import argparse
 import collections
 import statistics
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from captioner import config
@@ -18,7 +18,10 @@ from captioner.scoring import claims
 
 README, DETAILS = config.PROJECT_DIR / "README.md", config.PROJECT_DIR / "docs" / "results.md"
 # Which table stands in which file, between `<!-- name: begin -->` and `<!-- name: end -->`.
-PLACES = {"looked": README, "confidence": README, "results": README, "claims": DETAILS, "steps": DETAILS}
+PLACES = {
+    **dict.fromkeys(("looked", "confidence", "results"), README),
+    **dict.fromkeys(("all", "claims", "steps"), DETAILS),
+}
 SCORES = {
     "bleu_1": "BLEU-1",
     "bleu_2": "BLEU-2",
@@ -28,10 +31,74 @@ SCORES = {
     "rouge_l": "ROUGE-L",
     "meteor": "METEOR",
 }
+# Captioners of photos that come with the project.
+SHIPPED = ("efficientnet_lite2", "compact")
+# What README shows of them, split by split.
+_SUMMARY = {
+    "validation": ("bleu_1", "bleu_4", "cider_d"),
+    "test": ("bleu_1", "bleu_4", "cider_d", "rouge_l", "meteor"),
+}
+_NOTHING_KEPT = "No result is kept yet: `--keep` takes that of a captioner which was made from all of Flickr8k."
+_CONTROLS = {
+    "shuffled": "{whose} captions, shuffled among the photos",
+    "most_common": "the commonest train caption for every photo",
+    "human": "people, each caption against the other four",
+}
+
+
+def build_summary(
+    reports: dict[str, dict], shipped: Collection[str], published: list[dict], ensemble: dict | None = None
+) -> str:
+    """Returns a Markdown table with a row for each thing that a reader needs: validation and test scores side by side.
+
+    These are the captioners that ship, the means of those that have several seeds, an ensemble, the controls of the
+    best captioner, and what others published.
+
+    Args:
+        reports: As for `build_table`.
+        shipped: Names of the captioners that ship.
+        published: As for `build_table`.
+        ensemble: As for `build_table`.
+    """
+    if not reports:
+        return _NOTHING_KEPT
+    heads = [f"{split}<br>{SCORES[key]}" for split, keys in _SUMMARY.items() for key in keys]
+    lines = ["| | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+    for name, listed in group_seeds(reports).items():
+        if name in shipped:
+            lines.append(_summary_row(f"**{name}**, which ships", [listed[0]]))
+        if len(listed) > 1:
+            lines.append(_summary_row(f"{name}, mean of {len(listed)} seeds", listed))
+    if ensemble:
+        lines.append(_summary_row(f"{_name_members(ensemble['members'])} together", [ensemble]))
+    controls = _find_controls(reports)
+    lines += [
+        _summary_row(label.format(whose="the best one's"), [controls[key]])
+        for key, label in _CONTROLS.items()
+        if key in controls
+    ]
+    lines += [_summary_row(_link(row), [{"test": row}]) for row in published]
+    return "\n".join(lines)
+
+
+def _summary_row(label: str, reports: list[dict]) -> str:
+    """Returns a row of the means of reports, each with its test scores in `test`."""
+    by_split = {"validation": reports, "test": [report.get("test", {}) for report in reports]}
+    cells = (_mean(by_split[split], key) for split, keys in _SUMMARY.items() for key in keys)
+    return f"| {label} | " + " | ".join(cells) + " |"
+
+
+def _find_controls(reports: dict[str, dict]) -> dict[str, dict]:
+    """Returns the controls of the best captioner that has them."""
+    return next((listed[0]["controls"] for listed in group_seeds(reports).values() if listed[0].get("controls")), {})
+
+
+def _link(row: dict) -> str:
+    return f"published: [{row['name']}]({row['source']})"
 
 
 def build_table(reports: dict[str, dict], published: list[dict], ensemble: dict | None = None) -> str:
-    """Returns a Markdown table: for each result its validation and test scores; then an ensemble and the published.
+    """Returns a Markdown table of everything: each result on validation and test, an ensemble, and the published.
 
     The controls stand below the first result that has them: they are much the same for all.
 
@@ -41,28 +108,21 @@ def build_table(reports: dict[str, dict], published: list[dict], ensemble: dict 
         ensemble: From `captioner.artifacts.results.read_ensemble`.
     """
     if not reports:
-        return "No result is kept yet: `--keep` takes that of a captioner which was made from all of Flickr8k."
+        return _NOTHING_KEPT
     lines = ["| | split | " + " | ".join(SCORES.values()) + " |", "|---" * (len(SCORES) + 2) + "|"]
-    seeds = group_seeds(reports)
-    controlled = next((name for name in reports if name in seeds and reports[name].get("controls")), None)
-    for name, report in reports.items():
-        if name not in seeds:
-            continue
-        for row in (report, report.get("test")):
+    controls = _find_controls(reports)
+    for name, listed in group_seeds(reports).items():
+        for row in (listed[0], listed[0].get("test")):
             if row:
                 lines.append(_row(f"**{name}**, {row['num_beams']} beams", row["split"], row))
-        lines += _mean_rows(name, seeds[name]) if len(seeds[name]) > 1 else []
-        labels = {
-            "shuffled": "its captions, shuffled among the photos",
-            "most_common": "the commonest train caption for every photo",
-            "human": "people, each caption against the other four",
-        }
-        for control, label in labels.items():
-            if name == controlled and control in report["controls"]:
-                lines.append(_row(label, report["split"], report["controls"][control]))
+        lines += _mean_rows(name, listed) if len(listed) > 1 else []
+        if listed[0].get("controls"):
+            rows = {label.format(whose="its"): controls[key] for key, label in _CONTROLS.items() if key in controls}
+            lines += [_row(label, listed[0]["split"], row) for label, row in rows.items()]
+            controls = {}
     for row in (ensemble, ensemble["test"]) if ensemble else ():
         lines.append(_row(f"{_name_members(ensemble['members'])} together", row["split"], row))
-    lines += [_row(f"published: [{row['name']}]({row['source']})", row["split"], row) for row in published]
+    lines += [_row(_link(row), row["split"], row) for row in published]
     return "\n".join(lines)
 
 
@@ -74,7 +134,11 @@ def group_seeds(reports: dict[str, dict]) -> dict[str, list[dict]]:
     """
     bases = {name: name.partition("-seed")[0] for name in reports}
     bases = {name: base if base in reports else name for name, base in bases.items()}
-    return {base: [reports[name] for name in reports if bases[name] == base] for base in dict.fromkeys(bases.values())}
+    return {
+        base: [report, *(reports[name] for name in reports if bases[name] == base != name)]
+        for base, report in reports.items()
+        if bases[base] == base
+    }
 
 
 def _name_members(members: list[str]) -> str:
@@ -89,13 +153,16 @@ def _mean_rows(name: str, reports: list[dict]) -> Iterator[str]:
     for rows in (reports, tested):
         if len(rows) < len(reports):
             continue
-        means = {}
-        for key in SCORES:
-            values = [row.get(key) for row in rows]
-            known = None not in values
-            means[key] = f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}" if known else "-"
-        cells = " | ".join(means.values())
+        cells = " | ".join(_mean(rows, key) for key in SCORES)
         yield f"| {name}, mean of {len(rows)} seeds | {rows[0]['split']} | {cells} |"
+
+
+def _mean(rows: list[dict], key: str) -> str:
+    """Returns the mean of a score, with the standard deviation where there are several; a dash where one lacks it."""
+    values = [row.get(key) for row in rows]
+    if None in values:
+        return "-"
+    return f"{statistics.mean(values):.1f}" + (f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else "")
 
 
 def build_claims_table(reports: dict[str, dict]) -> str:
@@ -178,7 +245,8 @@ def build_tables() -> dict[str, str]:
     return {
         "looked": build_looked_table(looked),
         "confidence": confidence.list_confidence(reports[looked["captioner"]]),
-        "results": build_table(reports, results.read_published(), results.read_ensemble()),
+        "results": build_summary(reports, SHIPPED, results.read_published(), results.read_ensemble()),
+        "all": build_table(reports, results.read_published(), results.read_ensemble()),
         "claims": build_claims_table(reports),
         "steps": build_steps_table(reports),
     }
@@ -205,7 +273,7 @@ def replace_table(text: str, name: str, table: str) -> str:
 
 
 def _row(label: str, split: str, scores: dict) -> str:
-    cells = ("-" if scores.get(key) is None else f"{scores[key]:.1f}" for key in SCORES)
+    cells = (_mean([scores], key) for key in SCORES)
     return f"| {label} | {split} | " + " | ".join(cells) + " |"
 
 

@@ -104,6 +104,44 @@ def test_a_table_has_a_row_for_each_split_and_control_and_for_what_others_publis
     assert rows[5].startswith("| published: [others](https://example.org) | test | 12.3 |")
 
 
+def test_readme_shows_what_ships_means_controls_and_the_published_split_by_split():
+    scores = dict.fromkeys(results_table.SCORES, 12.0)
+
+    def report(cider_d, **more):
+        return scores | {"cider_d": cider_d, "test": scores | {"cider_d": cider_d + 1}} | more
+
+    reports = {
+        # Another seed may be the better one: what ships is the one without a number.
+        "toy-seed1": report(54.0),
+        "toy": report(52.0, controls={"human": {"bleu_1": 64.0, "bleu_4": 21.0, "cider_d": 83.0}}),
+        "small-seed1": report(41.0),
+        "small": report(40.0),
+        "earlier": report(39.0, controls={"human": {"bleu_1": 1.0}}),
+    }
+    together = report(60.0, members=["toy", "toy-seed1"])
+    published = scores | {"name": "others", "split": "test", "source": "https://example.org", "meteor": None}
+    rows = results_table.build_summary(reports, ["toy"], [published], together).splitlines()
+    assert rows[0].startswith(
+        "| | validation<br>BLEU-1 | validation<br>BLEU-4 | validation<br>CIDEr-D | test<br>BLEU-1 |"
+    )
+    small = "12.0 ± 0.0 | 12.0 ± 0.0 | 40.5 ± 0.7 | 12.0 ± 0.0 | 12.0 ± 0.0 | 41.5 ± 0.7 | 12.0 ± 0.0 | 12.0 ± 0.0 |"
+    assert rows[2:] == [
+        "| **toy**, which ships | 12.0 | 12.0 | 52.0 | 12.0 | 12.0 | 53.0 | 12.0 | 12.0 |",
+        "| toy, mean of 2 seeds | " + small.replace("40.5 ± 0.7", "53.0 ± 1.4").replace("41.5 ± 0.7", "54.0 ± 1.4"),
+        f"| small, mean of 2 seeds | {small}",
+        "| 2 seeds of toy together | 12.0 | 12.0 | 60.0 | 12.0 | 12.0 | 61.0 | 12.0 | 12.0 |",
+        "| people, each caption against the other four | 64.0 | 21.0 | 83.0 | - | - | - | - | - |",
+        "| published: [others](https://example.org) | - | - | - | 12.0 | 12.0 | 12.0 | 12.0 | - |",
+    ]
+
+
+def test_the_captioners_that_ship_are_those_of_the_package():
+    project = tomllib.loads((config.PROJECT_DIR / "pyproject.toml").read_text(encoding="utf-8"))
+    packed = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    shipped = {path for path in packed if path.startswith("artifacts/")}
+    assert shipped == {f"artifacts/{name}" for name in (*results_table.SHIPPED, "drawings")}
+
+
 def test_seeds_of_a_captioner_stand_as_one_mean_with_its_deviation():
     def report(cider_d, meteor=20.0):
         scores = dict.fromkeys(results_table.SCORES, 12.0) | {"cider_d": cider_d, "meteor": meteor}
