@@ -57,6 +57,7 @@ def test_the_cards_that_ship_say_what_their_metrics_say(name):
     for word, sentence in said.items():
         assert f"- **{word}**: o{sentence[1:]}" in text
     assert "from a CIDEr-D of 46 on" in text
+    assert f"The training took {sum(metrics['minutes'].values()):.0f} minutes on {metrics['trained_on']}." in text
 
 
 def test_the_card_of_a_captioner_of_drawings_speaks_of_drawings(tiny_captioner):
