@@ -81,7 +81,7 @@ def measure(folders: Sequence[Path], data: str, splits: Sequence[str]) -> dict:
     """Returns the report on validation, with those on other splits, which come after it, under their names."""
     from captioner.artifacts import saving
     from captioner.data import sources
-    from captioner.inference import encode_split
+    from captioner.encoders.splits import encode_split
     from captioner.scoring import claims, evaluation, metrics
 
     captioners = [saving.load_captioner(folder) for folder in folders]

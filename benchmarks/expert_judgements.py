@@ -24,11 +24,11 @@ import numpy as np
 from nltk.translate import bleu_score
 from pycocoevalcap.rouge.rouge import Rouge
 
-from captioner import inference
 from captioner.artifacts import results, saving
 from captioner.data import captions as captions_module
 from captioner.data import datasets
-from captioner.inference import Captioner, EncodedSplit
+from captioner.encoders.splits import EncodedSplit, encode_split
+from captioner.inference import Captioner
 from captioner.scoring import calibration, evaluation, metrics, reliability
 
 EXPERT_FILE = "ExpertAnnotations.txt"
@@ -188,7 +188,7 @@ def main() -> None:
     parser.add_argument("captioner", type=Path, help="folder of a captioner")
     captioner = saving.load_captioner(parser.parse_args().captioner)
     dataset = datasets.read_dataset(splits=("test",))
-    test = inference.encode_split(captioner.encoder, dataset, "test")
+    test = encode_split(captioner.encoder, dataset, "test")
     report = {"captioner": captioner.name} | compare_with_people(captioner, dataset.folder, test)
     file = results.RESULTS_DIR / "expert_judgements.json"
     file.write_text(json.dumps(report | evaluation.describe_machine(), indent=2) + "\n", encoding="utf-8")

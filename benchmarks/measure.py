@@ -27,7 +27,7 @@ def measure_again(folder: Path, data: str, *, with_test: bool) -> dict:
     """Measures the captioner in a folder, saves it there, and returns its new metrics."""
     from captioner.artifacts import catalogue, saving
     from captioner.data import sources
-    from captioner.inference import encode_split
+    from captioner.encoders.splits import encode_split
     from captioner.training import recipe
 
     captioner, before = saving.load_captioner(folder), catalogue.read_metrics(folder)

@@ -181,18 +181,6 @@ class FineTuningConfig:
         check_above(self, "learning_rate", "encoder_learning_rate", "clip_norm")
         check_share(self, "final_learning_rate_fraction", "averaging", "min_crop", "view_share")
 
-    def learning_rate_share(self, step: int, steps: int) -> float:
-        """Returns which share of the learning rates step `step` of `steps`, from 0, takes: warm-up, then a cosine."""
-        return warm_up(step, steps, self.warmup_steps, self.final_learning_rate_fraction)
-
-
-def warm_up(step: int, steps: int, warmup_steps: int, final: float) -> float:
-    """Returns 0.05 to 1 while warming up, then along a cosine to `final`."""
-    if step < warmup_steps:
-        return 0.05 + 0.95 * step / warmup_steps
-    progress = min((step - warmup_steps) / max(steps - warmup_steps, 1), 1.0)
-    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
-
 
 @dataclasses.dataclass(frozen=True)
 class SelfCriticalConfig:

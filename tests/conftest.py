@@ -34,7 +34,7 @@ def _without_meteor():
         raise OSError("METEOR is left out of tests")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("captioner.scoring.metrics._run_meteor", run_nothing)
+        patch.setattr("captioner.scoring.meteor.run_meteor", run_nothing)
         yield
 
 
@@ -331,6 +331,6 @@ def stores(_shared_tiny_captioner, dataset, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="session")
 def splits(dataset, stores) -> dict:
     """Its splits with these features."""
-    from captioner import inference
+    from captioner.encoders.splits import pair_features
 
-    return {name: inference.pair_features(dataset, name, store) for name, store in stores.items()}
+    return {name: pair_features(dataset, name, store) for name, store in stores.items()}

@@ -86,53 +86,30 @@ def build_parser(runs: Mapping[str, Callable], name: str) -> argparse.ArgumentPa
     options.add_data_option(train)
     options.add_encoder_options(train)
     options.add_name_options(train, "encoder, data, photos and seed")
-    train.add_argument(
-        "--photos",
-        type=options.whole_number(1),
-        default=0,
-        metavar="N",
-        help="only so many of each split, for a try (default: all)",
-    )
-    train.add_argument(
-        "--min-count",
-        type=options.whole_number(1),
-        default=config.MIN_WORD_COUNT,
-        metavar="N",
-        help=f"words seen less often are left out (default: {config.MIN_WORD_COUNT})",
-    )
-    train.add_argument(
-        "--epochs", type=options.whole_number(1), metavar="N", help="default: what suits the number of captions"
-    )
-    train.add_argument(
-        "--crops",
-        type=options.whole_number(0),
-        metavar="N",
-        help=f"of each photo (default: {config.TrainingConfig.num_crops})",
-    )
-    train.add_argument(
-        "--tuning-epochs",
-        type=options.whole_number(0),
-        metavar="N",
-        help="in which the encoder's last stages learn too, 0 for none "
-        f"(default: at most {config.FineTuningConfig.epochs})",
-    )
-    train.add_argument(
-        "--rounds",
-        type=options.whole_number(0),
-        metavar="N",
-        help=f"of self-critical training, 0 for none (default: {config.SelfCriticalConfig.rounds})",
-    )
-    train.add_argument(
-        "--beams",
-        type=options.whole_number(1),
-        default=config.DecodingConfig.num_beams,
-        metavar="N",
-        help=f"width of the captioner's search (default: {config.DecodingConfig.num_beams})",
-    )
+    options.add_number(train, "photos", 1, "only so many of each split, for a try (default: all)", default=0)
+    options.add_number(train, "min-count", 1, "words seen less often are left out", default=config.MIN_WORD_COUNT)
+    options.add_number(train, "epochs", 1, "default: what suits the number of captions")
+    options.add_number(train, "crops", 0, f"of each photo (default: {config.TrainingConfig.num_crops})")
+    most = config.FineTuningConfig.epochs
+    told = f"in which the encoder's last stages learn too, 0 for none (default: at most {most})"
+    options.add_number(train, "tuning-epochs", 0, told)
+    rounds = config.SelfCriticalConfig.rounds
+    options.add_number(train, "rounds", 0, f"of self-critical training, 0 for none (default: {rounds})")
+    options.add_number(train, "beams", 1, "width of the captioner's search", default=config.DecodingConfig.num_beams)
     train.add_argument("--test", action="store_true", help="measure it on the test split, too, in the end")
-    train.add_argument("--seed", type=options.whole_number(0), default=config.RecipeConfig.seed, metavar="N")
-    train.add_argument("--attend-to", choices=("regions", "slots"), default=config.DecoderConfig.attend_to)
-    train.add_argument("--attention", choices=("inside", "after"), default=config.DecoderConfig.attention)
+    options.add_number(train, "seed", 0, "of weights, order and dropout", default=config.RecipeConfig.seed)
+    train.add_argument(
+        "--attend-to",
+        choices=("regions", "slots"),
+        default=config.DecoderConfig.attend_to,
+        help="whether attention ranges over the photo's regions or over parts of its one vector (default: regions)",
+    )
+    train.add_argument(
+        "--attention",
+        choices=("inside", "after"),
+        default=config.DecoderConfig.attention,
+        help="whether what was attended to goes into the LSTM or only into the word after it (default: inside)",
+    )
 
     tune = add_command("tune")
     options.add_data_option(tune)
@@ -144,22 +121,10 @@ def build_parser(runs: Mapping[str, Callable], name: str) -> argparse.ArgumentPa
         metavar="NAME",
         help="captioners of the same captions that teach: names in artifacts/, or folders",
     )
-    tune.add_argument(
-        "--epochs",
-        type=options.whole_number(1),
-        default=tuning.EndToEndConfig.epochs,
-        metavar="N",
-        help=f"default: {tuning.EndToEndConfig.epochs}",
-    )
-    tune.add_argument(
-        "--rounds",
-        type=options.whole_number(0),
-        default=tuning.ROUNDS,
-        metavar="N",
-        help=f"of self-critical training, 0 for none (default: {tuning.ROUNDS})",
-    )
+    options.add_number(tune, "epochs", 1, "of encoder and decoder together", default=tuning.EndToEndConfig.epochs)
+    options.add_number(tune, "rounds", 0, "of self-critical training, 0 for none", default=tuning.ROUNDS)
     tune.add_argument("--test", action="store_true", help="measure it on the test split, too, in the end")
-    tune.add_argument("--seed", type=options.whole_number(0), default=config.RecipeConfig.seed, metavar="N")
+    options.add_number(tune, "seed", 0, "of weights, order and dropout", default=config.RecipeConfig.seed)
     options.add_name_options(tune, "encoder, data, seed and whether it was taught")
 
     distill = add_command("distill")
@@ -175,18 +140,10 @@ def build_parser(runs: Mapping[str, Callable], name: str) -> argparse.ArgumentPa
         action="store_true",
         help="learn from the captions' words alone, for comparison; the teacher judges all the same",
     )
-    distill.add_argument(
-        "--drawings",
-        type=options.whole_number(0),
-        default=2000,
-        metavar="N",
-        help="drawn pictures besides (default: 2000)",
-    )
-    distill.add_argument(
-        "--batch-size", type=options.whole_number(1), metavar="N", help="views in a step (default: 64; 256 suits a GPU)"
-    )
-    distill.add_argument("--views", type=options.whole_number(1), metavar="N", help="views in all (default: 500,000)")
-    distill.add_argument("--seed", type=options.whole_number(0), default=0, metavar="N")
+    options.add_number(distill, "drawings", 0, "drawn pictures besides", default=2000)
+    options.add_number(distill, "batch-size", 1, "views in a step (default: 64; 256 suits a GPU)")
+    options.add_number(distill, "views", 1, "views in all (default: 500,000)")
+    options.add_number(distill, "seed", 0, "of weights and views", default=0)
     distill.add_argument(
         "--name",
         type=options.folder_name,

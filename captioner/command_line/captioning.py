@@ -91,7 +91,7 @@ class _Run:
         text = f"Loading {self.folder.name} for {num_photos} ..."
         with contextlib.nullcontext() if options.quiet else steps.waiting(text):
             captioner = steps.load_captioner(self.folder)
-            batches = bulk.caption_paths(captioner, self.missing, choose_search(captioner, options))
+            batches = bulk.caption_paths(captioner, self.missing, search_of(captioner, options))
             # They belong to it: TensorFlow compiles what they run.
             first = next(batches, [])
         with contextlib.closing(batches):
@@ -159,10 +159,10 @@ def _list_lines(lines: Sequence[str]) -> None:
         steps.say(f"  and {len(lines) - len(shown):,} more: 2> FILE keeps the whole list.")
 
 
-def choose_search(captioner, options):
+def search_of(captioner, options):
     """Returns the search for the options `num_beams`, `length_penalty` and `alternatives`."""
     num_beams = max(options.num_beams or captioner.settings.num_beams, options.alternatives + 1)
-    return steps.choose_search(captioner, num_beams=num_beams, length_penalty=options.length_penalty)
+    return steps.change_search(captioner, num_beams=num_beams, length_penalty=options.length_penalty)
 
 
 def show_progress(total: int, initial: int, *, disable: bool) -> tqdm.tqdm:

@@ -49,12 +49,12 @@ def run_evaluate(options: argparse.Namespace) -> int:
     dataset = steps.read_split(options.data, options.split)
     steps.say(f"Loading {folder.name} ...")
     captioner = steps.load_captioner(folder)
-    from captioner import inference
+    from captioner.encoders import splits
     from captioner.scoring import evaluation
 
-    split = inference.encode_split(captioner.encoder, dataset, options.split)
+    split = splits.encode_split(captioner.encoder, dataset, options.split)
     steps.say_unreadable(split)
-    search = steps.choose_search(captioner, num_beams=options.num_beams)
+    search = steps.change_search(captioner, num_beams=options.num_beams)
     train = steps.train_captions(dataset)
     report = evaluation.evaluate_captioner(captioner, split, train_captions=train, search=search)
     steps.write_report(report, options.output)

@@ -53,7 +53,7 @@ class CaptionJob:
         if (found := catalogue.version_of(self.captioner)) != self.version:
             raise ValueError(f"{self.captioner} is another one here. Expected: {self.version}. Received: {found}")
         captioner = steps.load_captioner(self.captioner)
-        search = captioning.choose_search(captioner, self)
+        search = captioning.search_of(captioner, self)
 
         def write(photos, path):
             batches = bulk.caption_paths(captioner, photos, search)

@@ -221,6 +221,15 @@ def add_split_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--output", type=Path, metavar="FILE", help="write the JSON there instead of to the screen")
 
 
+def add_number(
+    command: argparse.ArgumentParser, name: str, least: int, told: str, *, default: int | None = None
+) -> None:
+    """Adds an option that takes a whole number from `least` on; where `told` does not, the default is told, too."""
+    if default is not None and "default" not in told:
+        told = f"{told} (default: {default})"
+    command.add_argument(f"--{name}", type=whole_number(least), default=default, metavar="N", help=told)
+
+
 def folder_name(text: str) -> str:
     """Reads the name of one folder."""
     if not text or text != Path(text).name or text.startswith("."):

@@ -77,7 +77,7 @@ def load_captioner(folder: Path):
         return saving.load_captioner(folder)
 
 
-def choose_search(captioner, **choices):
+def change_search(captioner, **choices):
     """Returns the captioner's own search, changed where somebody chose otherwise."""
     return dataclasses.replace(
         captioner.settings, **{name: value for name, value in choices.items() if value is not None}

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from captioner import config
-from captioner.inference import Caption, Captioner, EncodedSplit
+from captioner.encoders.splits import EncodedSplit
+from captioner.inference import Caption, Captioner
 from captioner.scoring import metrics, reliability
 
 SURE_CHANCE, FAIRLY_SURE_CHANCE = 0.75, 0.5

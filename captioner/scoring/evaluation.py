@@ -12,7 +12,8 @@ from captioner.decoder.batches import CaptionBatches
 from captioner.decoder.losses import word_cross_entropy
 from captioner.decoder.network import CaptionDecoder
 from captioner.encoders.features import FeatureStore
-from captioner.inference import Captioner, EncodedSplit
+from captioner.encoders.splits import EncodedSplit
+from captioner.inference import Captioner
 from captioner.scoring import claims, metrics
 from captioner.scoring.machine import describe_machine
 

@@ -8,7 +8,6 @@ References:
     K. Papineni et al., "BLEU", ACL 2002. https://aclanthology.org/P02-1040/
     R. Vedantam, C. L. Zitnick, D. Parikh, "CIDEr", CVPR 2015. https://arxiv.org/abs/1411.5726
     C.-Y. Lin, "ROUGE", 2004. https://aclanthology.org/W04-1013/
-    M. Denkowski, A. Lavie, "Meteor Universal", 2014. https://aclanthology.org/W14-3348/
     X. Chen et al., "Microsoft COCO Captions: Data Collection and Evaluation Server", 2015 (the scorers).
     https://arxiv.org/abs/1504.00325
 """
@@ -16,25 +15,19 @@ References:
 import collections
 import random
 import re
-import shutil
 import statistics
-import subprocess
 import sys
-import tempfile
-import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
-from pathlib import Path
-from typing import IO, cast
 
 from nltk.translate import bleu_score
 
 # By submodule: the package's own entry point, `pycocoevalcap.eval`, asks for Java and pycocotools.
 from pycocoevalcap.cider.cider import Cider
-from pycocoevalcap.meteor import meteor
 from pycocoevalcap.rouge.rouge import Rouge
 
 from captioner.data.captions import clean_caption
+from captioner.scoring import meteor
 
 BLEU_WEIGHTS = tuple((1 / n,) * n for n in (1, 2, 3, 4))
 # What `clean_caption` makes of `<unk>`. No reference has that word, so it counts as a wrong one.
@@ -43,8 +36,6 @@ _UNKNOWN_WORD = clean_caption("<unk>")
 _MARKER = re.compile(r"<[^<>\s]+>|\[(?:start|end)\]|\b(?:startseq|endseq)\b", re.IGNORECASE)
 # `_keep_zeros` makes a BLEU without matches about 1e-77; a BLEU with matches is far above this.
 _NO_MATCH = 1e-50
-# Seconds after which Java is taken for hung: many times what it takes to start, and for each photo.
-_METEOR_SECONDS, _METEOR_SECONDS_A_PHOTO = 60.0, 0.2
 
 
 def score_captions(
@@ -129,58 +120,9 @@ def score_meteor(captions: Mapping[str, str], references: Mapping[str, Sequence[
     """
     captions, references = _clean_pairs(captions, references)
     try:
-        return {"meteor": 100.0 * _run_meteor(captions, references), "meteor_missing": None}
+        return {"meteor": 100.0 * meteor.run_meteor(captions, references), "meteor_missing": None}
     except OSError as error:
         return {"meteor": None, "meteor_missing": f"METEOR was not measured: {error}"}
-
-
-def _run_meteor(captions: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> float:
-    """Starts Java with the package's program, and ends it where it gives no answer.
-
-    pycocoevalcap's own wrapper waits for ever where Java does not run, so of it only the program is used.
-
-    Raises:
-        OSError: If there is no score; the message says why.
-    """
-    if (java := shutil.which("java")) is None:
-        raise OSError("it runs on Java, which is not on the PATH. Install Java to have it.")
-    program = Path(meteor.__file__).with_name(meteor.METEOR_JAR)
-    command = [java, "-Xmx2G", "-jar", str(program), "-", "-", "-stdio", "-l", "en", "-norm"]
-    limit = _METEOR_SECONDS + _METEOR_SECONDS_A_PHOTO * len(captions)
-    pipe = subprocess.PIPE
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
-        # The machine's own Java with the package's program; the captions are what it reads, not what is run.
-        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=complaints, encoding="utf-8")  # noqa: S603
-        watch = threading.Timer(limit, process.kill)
-        watch.start()
-        try:
-            return float(_ask_meteor(process, captions, references))
-        # What stands in Java's place may start and not run: then it takes nothing, or what it answers is no number.
-        except (OSError, ValueError):
-            if not watch.is_alive():
-                raise OSError(f"{java} gave no answer within {limit:.0f} seconds.") from None
-            complaints.seek(0)
-            reason = complaints.readline().strip() or "nothing"
-            raise OSError(f"{java} does not run METEOR. Reinstall Java. Received: {reason[:200]}") from None
-        finally:
-            watch.cancel()
-
-
-def _ask_meteor(
-    process: subprocess.Popen[str], captions: Mapping[str, str], references: Mapping[str, Sequence[str]]
-) -> str:
-    """Asks the program for its counts of each photo and returns what it says of all of them."""
-    with process, cast(IO[str], process.stdin) as questions, cast(IO[str], process.stdout) as answers:
-
-        def ask(*parts: str) -> str:
-            questions.write(" ||| ".join(parts) + "\n")
-            questions.flush()
-            return answers.readline().strip()
-
-        counts = [ask("SCORE", *references[image_id], caption) for image_id, caption in captions.items()]
-        # It answers with a score for each photo, and last with that of all.
-        scores = [ask("EVAL", *counts), *(answers.readline().strip() for _ in counts)]
-    return scores[-1]
 
 
 def human_agreement(references: Mapping[str, Sequence[str]]) -> dict[str, float]:

@@ -206,14 +206,14 @@ def train_end_to_end(
     return history
 
 
-class _Trainer:
-    """What one run needs at hand, as `epochs.Trainer`: compiled step, optimizer, running averages."""
+class _Trainer(epochs.Trainer):
+    """What one run needs at hand: compiled step, optimizer, running averages."""
 
     def __init__(self, sight: Sight, batches: ViewBatches, settings: EndToEndConfig, teachers):
         self._sight, self._batches, self._settings = sight, batches, settings
         self._tuner = Tuner(sight, teachers, settings.taught_share)
         slow = sight.network.trainable_variables
-        self._variables = [*slow, *sight.decoder.trainable_variables]
+        variables = [*slow, *sight.decoder.trainable_variables]
         self._optimizer = TwoRates(
             settings.learning_rate,
             num_slow=len(slow),
@@ -225,7 +225,8 @@ class _Trainer:
             ema_momentum=settings.averaging,
         )
         self._optimizer.exclude_from_weight_decay(var_list=slow, var_names=["bias"])
-        self._optimizer.build(self._variables)
+        self._optimizer.build(variables)
+        super().__init__(variables, self._optimizer.variables)
         # XLA takes three times as long as plain kernels for this recurrence on a CPU.
         self._tuner.compile(self._optimizer, jit_compile=keras.backend.backend() != "tensorflow")
 
@@ -236,7 +237,7 @@ class _Trainer:
         found = []
         bar = tqdm.tqdm(self._batches.epoch(number), f"epoch {number}", per_epoch, unit="step", disable=not progress)
         for place, batch in enumerate(bar):
-            share = settings.learning_rate_share((number - 1) * per_epoch + place, settings.epochs * per_epoch)
+            share = epochs.learning_rate_share(settings, (number - 1) * per_epoch + place, settings.epochs * per_epoch)
             self._optimizer.learning_rate.assign(settings.learning_rate * share)
             self._tuner.reset_metrics()
             found.append(self._tuner.train_on_batch(batch))
@@ -254,18 +255,3 @@ class _Trainer:
         scores = score()
         self.set_weights(weights)
         return scores, averages
-
-    def set_weights(self, weights: Sequence[np.ndarray]) -> None:
-        """Takes weights as `score_averages` gave them."""
-        epochs.assign_values(self._variables, weights)
-
-    def get_state(self) -> list[np.ndarray]:
-        """Returns all that training goes on from."""
-        return epochs.read_values(self._all_variables())
-
-    def set_state(self, state: Sequence[np.ndarray]) -> None:
-        """Takes what `get_state` gave."""
-        epochs.assign_values(self._all_variables(), state)
-
-    def _all_variables(self):
-        return [*self._variables, *self._optimizer.variables]

@@ -4,17 +4,19 @@ A run is a folder: `run.json` (what is trained on what), `history.csv`, `state.n
 `best.npz`. Killed at any moment, the same call goes on after the last whole epoch.
 """
 
+import abc
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import keras
 import numpy as np
 from keras import ops
 
-from captioner import files
+from captioner import config, files
 from captioner.training import run_files
+from captioner.training.tuning import EndToEndConfig
 
 # Captions the validation photos with the weights as they are; returns at least `cider_d`.
 Score = Callable[[], Mapping[str, float]]
@@ -31,20 +33,45 @@ def assign_values(variables: Sequence[keras.Variable], values: Sequence[np.ndarr
         variable.assign(value)
 
 
-class Trainer(Protocol):
-    """What is trained. Captions are written by running averages of its weights."""
+def learning_rate_share(settings: config.FineTuningConfig | EndToEndConfig, step: int, steps: int) -> float:
+    """Returns which share of the learning rates step `step` of `steps`, from 0, takes: warm-up, then a cosine."""
+    warmup, final = settings.warmup_steps, settings.final_learning_rate_fraction
+    if step < warmup:
+        return 0.05 + 0.95 * step / warmup
+    progress = min((step - warmup) / max(steps - warmup, 1), 1.0)
+    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
 
+
+class Trainer(abc.ABC):
+    """What is trained. Captions are written by running averages of its weights.
+
+    Args:
+        variables: The weights.
+        others: What else training goes on from, such as the state of an optimizer.
+    """
+
+    def __init__(self, variables: Iterable[keras.Variable], others: Iterable[keras.Variable]):
+        self._variables, self._others = list(variables), list(others)
+
+    @abc.abstractmethod
     def train_epoch(self, number: int, progress: bool) -> float:
         """Trains for epoch `number`, from 1, and returns the mean loss for each word."""
 
+    @abc.abstractmethod
     def score_averages(self, score: Score) -> tuple[Mapping[str, float], Sequence[np.ndarray]]:
         """Returns the scores of the running averages, and these; training goes on from the weights as they were."""
 
+    def set_weights(self, weights: Sequence[np.ndarray]) -> None:
+        """Takes weights as `score_averages` gave them."""
+        assign_values(self._variables, weights)
+
     def get_state(self) -> list[np.ndarray]:
         """Returns all that training goes on from."""
+        return read_values(self._variables + self._others)
 
     def set_state(self, state: Sequence[np.ndarray]) -> None:
         """Takes what `get_state` gave."""
+        assign_values(self._variables + self._others, state)
 
 
 class Run:

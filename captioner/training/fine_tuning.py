@@ -31,7 +31,8 @@ from captioner.decoder.batches import NUM_PARTS, PhotoBatches
 from captioner.encoders import crops, features, kernels, specs, stages
 from captioner.encoders.features import FeatureStore
 from captioner.encoders.grids import turn_back
-from captioner.inference import Captioner, EncodedSplit
+from captioner.encoders.splits import EncodedSplit
+from captioner.inference import Captioner
 from captioner.scoring import evaluation
 from captioner.training import epochs, run_files
 
@@ -144,13 +145,13 @@ class _Encoded:
         return views["pooled"].numpy(), views["regions"].numpy()
 
 
-class _Trainer:
-    """What one run needs at hand, as `epochs.Trainer`: compiled step, optimizers, running averages."""
+class _Trainer(epochs.Trainer):
+    """What one run needs at hand: compiled step, optimizers, running averages."""
 
     def __init__(self, captioner: Captioner, tail: keras.Model, map_shape, batches: PhotoBatches, settings):
         self._decoder, self._tail, self._batches, self._settings = captioner.decoder, tail, batches, settings
         self._groups = [captioner.decoder.trainable_variables, list(kernels.find_kernels(tail).values())]
-        self._variables = [variable for group in self._groups for variable in group]
+        variables = [variable for group in self._groups for variable in group]
         self._peaks = (settings.learning_rate, settings.encoder_learning_rate)
         decay = (settings.weight_decay, 0.0)
         self._optimizers = [
@@ -160,7 +161,9 @@ class _Trainer:
         for optimizer, group in zip(self._optimizers, self._groups, strict=True):
             optimizer.exclude_from_weight_decay(var_names=["bias"])
             optimizer.build(group)
-        self._averages = [keras.Variable(variable.numpy(), trainable=False) for variable in self._variables]
+        self._averages = [keras.Variable(variable.numpy(), trainable=False) for variable in variables]
+        states = (variable for optimizer in self._optimizers for variable in optimizer.variables)
+        super().__init__(variables, [*self._averages, *states])
         ids = tf.TensorSpec((None, None), tf.int32)
         part = (tf.TensorSpec((None,), tf.int32), ids, ids)
         maps = tf.TensorSpec((None, *map_shape), tf.float16)
@@ -175,7 +178,7 @@ class _Trainer:
         bar = tqdm.tqdm(batches.epoch(number), f"epoch {number}", per_epoch, unit="step", disable=not progress)
         for place, (maps, parts) in enumerate(bar):
             step = (number - 1) * per_epoch + place
-            share = settings.learning_rate_share(step, settings.epochs * per_epoch)
+            share = epochs.learning_rate_share(settings, step, settings.epochs * per_epoch)
             for optimizer, peak in zip(self._optimizers, self._peaks, strict=True):
                 optimizer.learning_rate.assign(peak * share)
             # At first the average would be of weights that were hardly trained.
@@ -218,18 +221,3 @@ class _Trainer:
         scores = score()
         self.set_weights(weights)
         return scores, averages
-
-    def set_weights(self, weights: Sequence[np.ndarray]) -> None:
-        """Takes weights as `score_averages` gave them."""
-        epochs.assign_values(self._variables, weights)
-
-    def get_state(self) -> list[np.ndarray]:
-        """Returns all that training goes on from."""
-        return epochs.read_values(self._all_variables())
-
-    def set_state(self, state: Sequence[np.ndarray]) -> None:
-        """Takes what `get_state` gave."""
-        epochs.assign_values(self._all_variables(), state)
-
-    def _all_variables(self):
-        return self._variables + self._averages + [v for optimizer in self._optimizers for v in optimizer.variables]

@@ -27,7 +27,8 @@ from captioner.decoder.network import CaptionDecoder
 from captioner.encoders import crops, weights
 from captioner.encoders.encoder import Encoder, load_encoder
 from captioner.encoders.features import FeatureStore
-from captioner.inference import Captioner, EncodedSplit, encode_split
+from captioner.encoders.splits import EncodedSplit, encode_split
+from captioner.inference import Captioner
 from captioner.scoring import calibration, evaluation, machine
 from captioner.training import fine_tuning, run_files, self_critical, teacher_forcing
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from captioner.data.vocabulary import Vocabulary
-from captioner.inference import Captioner, encode_split
+from captioner.encoders.splits import encode_split
+from captioner.inference import Captioner
 from captioner.training import from_photos, recipe
 
 

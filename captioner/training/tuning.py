@@ -59,10 +59,6 @@ class EndToEndConfig:
         config.check_share(self, "final_learning_rate_fraction", "averaging", "min_crop", "color_jitter", "view_share")
         config.check_share(self, "taught_share")
 
-    def learning_rate_share(self, step: int, steps: int) -> float:
-        """Returns which share of the learning rates step `step` of `steps`, from 0, takes: warm-up, then a cosine."""
-        return config.warm_up(step, steps, self.warmup_steps, self.final_learning_rate_fraction)
-
 
 @dataclasses.dataclass(frozen=True)
 class TuningConfig:

@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from captioner import config, inference
+from captioner import config
 from captioner.encoders import features
+from captioner.encoders.splits import pair_features
 from captioner.scoring import claims, evaluation, metrics
 from captioner.training import run_files
 
@@ -72,7 +73,7 @@ def test_photos_that_cannot_be_read_are_left_out_and_counted(tiny_captioner, dat
     paths[broken] = tmp_path / "broken.jpg"
     paths[broken].write_bytes(b"no picture")
     store = features.extract_features(tiny_captioner.encoder, paths, tmp_path / "features", progress=False)
-    split = inference.pair_features(dataset, "validation", store)
+    split = pair_features(dataset, "validation", store)
     report = evaluation.evaluate_captioner(tiny_captioner, split, progress=False)
     assert (report["unreadable_photos"], report["num_photos"], report["num_references"]) == (1, 5, 25)
     assert broken not in report["captions"]

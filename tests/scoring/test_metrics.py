@@ -10,10 +10,10 @@ import pytest
 from pycocoevalcap.bleu.bleu import Bleu
 
 from captioner.data import datasets
-from captioner.scoring import metrics
+from captioner.scoring import meteor, metrics
 
 # The real one: other tests do without.
-RUN_METEOR = metrics._run_meteor
+RUN_METEOR = meteor.run_meteor
 
 CAPTIONS = {
     "1.jpg": "a dog runs on the green grass",
@@ -387,7 +387,7 @@ def test_shuffling_collapses_cider_d_on_flickr8k(first_against_others):
 
 @pytest.mark.skipif(shutil.which("java") is None, reason="METEOR runs on Java")
 def test_meteor_equals_numbers_by_hand(monkeypatch):
-    monkeypatch.setattr(metrics, "_run_meteor", RUN_METEOR)
+    monkeypatch.setattr(meteor, "run_meteor", RUN_METEOR)
 
     # The same words in one piece: 1. Of "a dog" and "a cat" the "a" agrees, a function word that weighs a quarter where
     # a content word weighs three: precision and recall 0.25. It is the only match and a chunk of its own, which costs
@@ -416,8 +416,8 @@ def test_meteor_equals_numbers_by_hand(monkeypatch):
     ],
 )
 def test_where_java_does_not_do_its_work_the_report_says_why_there_is_no_meteor(monkeypatch, tmp_path, script, reason):
-    monkeypatch.setattr(metrics, "_run_meteor", RUN_METEOR)
-    monkeypatch.setattr(metrics, "_METEOR_SECONDS", 0.8)
+    monkeypatch.setattr(meteor, "run_meteor", RUN_METEOR)
+    monkeypatch.setattr(meteor, "_SECONDS", 0.8)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin" if script else str(tmp_path))
     java = tmp_path / "java"
     if script:

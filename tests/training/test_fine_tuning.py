@@ -13,7 +13,7 @@ from captioner.data import datasets
 from captioner.data.vocabulary import Vocabulary
 from captioner.encoders import crops, features, kernels, specs, stages
 from captioner.encoders.encoder import load_encoder
-from captioner.training import fine_tuning, recipe
+from captioner.training import epochs, fine_tuning, recipe
 
 SETTINGS = config.FineTuningConfig(epochs=2, photos_per_batch=8, warmup_steps=2, learning_rate=3e-3, num_crops=1)
 DECODER = config.DecoderConfig(units=8, embedding_size=4, attention_size=4, memory_size=8, dropout=0.3)
@@ -235,7 +235,7 @@ def test_views_are_the_mirror_image_and_then_crops(staged, dataset):
 
 def test_the_rates_warm_up_and_fall_along_a_cosine():
     settings = config.FineTuningConfig(warmup_steps=10, final_learning_rate_fraction=0.1)
-    shares = [settings.learning_rate_share(step, 110) for step in (0, 5, 10, 60, 110)]
+    shares = [epochs.learning_rate_share(settings, step, 110) for step in (0, 5, 10, 60, 110)]
     # 0.05 + 0.95 * 5 / 10, then from 1 to 0.1 with the middle at (1 + 0.1) / 2.
     assert shares == pytest.approx([0.05, 0.525, 1.0, 0.55, 0.1])
 
