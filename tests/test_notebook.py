@@ -9,9 +9,9 @@ import sys
 
 import nbformat
 import pytest
+from PIL import Image
 
 from captioner import config
-from captioner.artifacts import results
 from captioner.data import datasets
 
 NOTEBOOK = config.PROJECT_DIR / "model.ipynb"
@@ -69,27 +69,60 @@ def test_its_run_on_drawings_names_what_it_never_saw_and_tells_the_sides_apart(n
     }
 
 
+def _execute(project, artifacts, variables):
+    """Executes a copy of the notebook in a folder of its own, with some artifacts, and returns the environment."""
+    for package in ("captioner", "benchmarks"):
+        shutil.copytree(config.PROJECT_DIR / package, project / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in artifacts:
+        shutil.copytree(config.PROJECT_DIR / "artifacts" / name, project / "artifacts" / name)
+    shutil.copy(NOTEBOOK, project)
+    environment = os.environ | variables
+    command = [sys.executable, "-m", "jupyter", "execute", "--inplace", "model.ipynb"]
+    subprocess.run(command, cwd=project, env=environment, check=True)
+    executed = nbformat.read(project / "model.ipynb", as_version=4)
+    counts = [cell.execution_count for cell in executed.cells if cell.cell_type == "code"]
+    assert counts == list(range(1, len(counts) + 1))
+    return environment
+
+
+def _write_own_photos(folder, counts):
+    """Writes a data set of one colour a photo: the first photo of each split has no pixels, the last one caption."""
+    (folder / "Images").mkdir(parents=True)
+    lines = []
+    for split, count in counts.items():
+        names = [f"{split}{number}.png" for number in range(count)]
+        for number, name in enumerate(names):
+            Image.new("RGB", (64, 64), ("red", "green", "blue")[number % 3]).save(folder / "Images" / name)
+            lines += [f"{name}#{n}\ta colour" for n in range(1 if number == count - 1 else 3)]
+        (folder / "Images" / names[0]).write_bytes(b"")
+        (folder / datasets.SPLIT_FILES[split]).write_text("\n".join(names))
+    (folder / datasets.TOKEN_FILE).write_text("\n".join(lines))
+
+
+@pytest.mark.slow
+def test_it_runs_on_few_own_photos_of_which_some_are_broken_and_some_have_one_caption(tmp_path):
+    project, data = tmp_path / "project", tmp_path / "mine"
+    _write_own_photos(data, {"train": 5, "validation": 2, "test": 2})
+    variables = {"CAPTIONER_ENCODER": "compact", "CAPTIONER_EPOCHS": "1", "CAPTIONER_ROUNDS": "1"}
+    _execute(project, ("results", "compact"), variables | {"CAPTIONER_DATA": str(data)})
+    metrics = json.loads((project / "artifacts" / "compact-mine" / "metrics.json").read_text())
+    assert metrics["num_photos"] == 1
+    assert metrics["unreadable_photos"] == 1
+
+
 @pytest.mark.slow
 def test_it_runs_on_300_real_photos_and_its_captioner_captions_a_photo(flickr8k_dir, tmp_path):
     if "CAPTIONER_WEIGHTS" not in os.environ:
         pytest.skip("CAPTIONER_WEIGHTS is not set, so there are no ImageNet weights.")
     project = tmp_path / "project"
-    for package in ("captioner", "benchmarks"):
-        shutil.copytree(config.PROJECT_DIR / package, project / package, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(results.RESULTS_DIR, project / "artifacts" / "results")
-    shutil.copy(NOTEBOOK, project)
-    environment = os.environ | {
+    variables = {
         "CAPTIONER_DATA": str(flickr8k_dir),
         "CAPTIONER_ENCODER": "mobilenet_v2",
         "CAPTIONER_TRAIN_PHOTOS": "300",
         "CAPTIONER_EPOCHS": "4",
         "CAPTIONER_ROUNDS": "2",
     }
-    command = [sys.executable, "-m", "jupyter", "execute", "--inplace", "model.ipynb"]
-    subprocess.run(command, cwd=project, env=environment, check=True)
-    executed = nbformat.read(project / "model.ipynb", as_version=4)
-    counts = [cell.execution_count for cell in executed.cells if cell.cell_type == "code"]
-    assert counts == list(range(1, len(counts) + 1))
+    environment = _execute(project, ("results",), variables)
 
     folder = project / "artifacts" / "mobilenet_v2-300photos"
     metrics = json.loads((folder / "metrics.json").read_text())
