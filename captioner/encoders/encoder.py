@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from captioner.encoders import specs
+from captioner.encoders.folding import call_folded
 from captioner.encoders.grids import turn_back
 from captioner.encoders.weights import digest_weights, find_weights, load_network
 
@@ -21,6 +22,8 @@ _FEW = 4
 
 class Encoder:
     """A frozen network with a `pooled` and a `regions` output. Make one with `load_encoder`.
+
+    What it gives is that of the weights at its first call; who changes them says so by `adopt_changes`.
 
     Attributes:
         name: Key in `specs.ENCODERS`.
@@ -56,8 +59,7 @@ class Encoder:
         self.model = specs.cut_network(name, network, regions_layer)
         self.pooled_size = self.model.output["pooled"].shape[-1]
         self.num_regions, self.region_size = self.model.output["regions"].shape[1:]
-        side = self.image_size
-        self._compiled = tf.function(self._encode, input_signature=[tf.TensorSpec((None, side, side, 3), tf.uint8)])
+        self._compiled = self._compile()
 
     def encode(self, photos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Encodes a batch of photos.
@@ -93,10 +95,14 @@ class Encoder:
         """Takes note that layers learnt since they were loaded: features are now those of another encoder."""
         self.changed_layers = layers
         self.fingerprint = digest_weights(self._network)
+        self._compiled = self._compile()
+
+    def _compile(self):
+        side = self.image_size
+        return tf.function(self._encode, input_signature=[tf.TensorSpec((None, side, side, 3), tf.uint8)])
 
     def _encode(self, photos):
-        pixels = specs.ENCODERS[self.name].preprocess(tf.cast(photos, "float32"))
-        return self.model(pixels, training=False)
+        return call_folded(self.model, specs.ENCODERS[self.name].preprocess(tf.cast(photos, "float32")))
 
 
 def load_encoder(

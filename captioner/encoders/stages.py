@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from captioner.encoders import specs
 from captioner.encoders.encoder import Encoder
+from captioner.encoders.folding import call_folded
 
 
 class Stem:
@@ -30,7 +31,7 @@ class Stem:
         network, preprocess = keras.Model(encoder.model.input, grid), specs.ENCODERS[encoder.name].preprocess
         side = encoder.image_size
         self._compiled = tf.function(
-            lambda photos: network(preprocess(tf.cast(photos, "float32")), training=False),
+            lambda photos: call_folded(network, preprocess(tf.cast(photos, "float32"))),
             input_signature=[tf.TensorSpec((None, side, side, 3), tf.uint8)],
         )
 
