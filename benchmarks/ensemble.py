@@ -41,6 +41,7 @@ def search_together(
 
     from captioner.decoder import beam_search
     from captioner.decoder.careful import CarefulClaims
+    from captioner.decoder.rarity import measure_rarity
     from captioner.decoder.steps import DecoderStep
 
     words = captioners[0].vocabulary
@@ -60,6 +61,7 @@ def search_together(
         end_id=words.end_id,
         forbidden_ids=(words.pad_id, words.start_id, words.unknown_id),
         said_once=words.said_once,
+        rarity=measure_rarity(words),
         weigh=CarefulClaims(words.words),
     )
     return [_write(steps, features, image_ids, search, one, words) for one in settings]
@@ -86,7 +88,7 @@ def measure(folders: Sequence[Path], data: str, splits: Sequence[str]) -> dict:
 
     captioners = [saving.load_captioner(folder) for folder in folders]
     dataset, _ = sources.obtain_dataset(data, splits=splits)
-    base = dataclasses.replace(captioners[0].settings, say_once=True, careful=False)
+    base = dataclasses.replace(captioners[0].settings, say_once=True, careful=False, rarity=0.0)
     tried = [dataclasses.replace(base, length_penalty=penalty) for penalty in evaluation.LENGTH_PENALTIES]
     reports = {}
     for name in splits:

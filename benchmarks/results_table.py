@@ -212,14 +212,17 @@ def _list_steps(report: dict) -> Iterator[tuple[str, str, str, str]]:
             scores = f"{best['val_cider_d']:.1f}", f"{best['val_bleu_4']:.1f}"
             yield step.format(len(rows)), *scores, f"{report['minutes'][stage]:.0f}"
     rules = {
-        "then the length penalty chosen": {"say_once": False, "careful": False},
-        "then each thing said once": {"say_once": True, "careful": False},
-        "then claims that are sure alone": {"say_once": True, "careful": True},
+        "then the length penalty chosen": {"say_once": False, "careful": False, "rarity": 0},
+        "then each thing said once": {"say_once": True, "careful": False, "rarity": 0},
+        "then claims that are sure alone": {"say_once": True, "careful": True, "rarity": 0},
     }
+    if rarity := report.get("rarity"):
+        rules["then rare words favoured"] = {"say_once": True, "careful": report["careful"], "rarity": rarity}
     for step, rule in rules.items():
-        if rows := [row for row in report["searches"] if {key: row.get(key, False) for key in rule} == rule]:
+        if rows := [row for row in report["searches"] if {key: row.get(key, 0) for key in rule} == rule]:
             best = max(rows, key=lambda row: row["cider_d"])
-            yield f"{step}: {best['length_penalty']:g}", f"{best['cider_d']:.1f}", f"{best['bleu_4']:.1f}", ""
+            number = best["rarity"] if best.get("rarity") else best["length_penalty"]
+            yield f"{step}: {number:g}", f"{best['cider_d']:.1f}", f"{best['bleu_4']:.1f}", ""
 
 
 def build_looked_table(looked: dict) -> str:

@@ -18,6 +18,7 @@ from captioner.data.vocabulary import Vocabulary
 from captioner.decoder import beam_search
 from captioner.decoder.careful import CarefulClaims
 from captioner.decoder.network import CaptionDecoder
+from captioner.decoder.rarity import measure_rarity
 from captioner.decoder.steps import DecoderStep
 from captioner.encoders.encoder import Encoder
 from captioner.encoders.features import FeatureStore
@@ -138,6 +139,7 @@ class Captioner:
             end_id=vocabulary.end_id,
             forbidden_ids=(vocabulary.pad_id, vocabulary.start_id, vocabulary.unknown_id),
             said_once=vocabulary.said_once,
+            rarity=measure_rarity(vocabulary),
             weigh=CarefulClaims(vocabulary.words),
         )
 

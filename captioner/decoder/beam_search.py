@@ -82,6 +82,7 @@ class BeamSearch:
         forbidden_ids: Words that may never be written, for example pad, start and unknown.
         said_once: Words that no caption says twice where `DecodingConfig.say_once` is set, each with the words that it
             takes away once it is said, itself among them.
+        rarity: Of each word, `(V,)`: `DecodingConfig.rarity` times it is added to its log-prob.
         weigh: What makes other log-probs of a step's, both `(B, K, V)`, where `DecodingConfig.careful` is set.
     """
 
@@ -93,10 +94,12 @@ class BeamSearch:
         end_id: int,
         forbidden_ids: Sequence[int] = (),
         said_once: Mapping[int, Sequence[int]] | None = None,
+        rarity: np.ndarray | float = 0.0,
         weigh: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
     ):
         self._step, self._start_id, self._end_id = step, start_id, end_id
-        self._forbidden_ids, self._said_once, self._weigh = list(forbidden_ids), dict(said_once or {}), weigh
+        self._forbidden_ids, self._said_once = list(forbidden_ids), dict(said_once or {})
+        self._rarity, self._weigh = np.float32(rarity), weigh
         self._compiled = tf.function(self._traced_search, autograph=False, reduce_retracing=True)
 
     def search(self, state: Any, search: config.DecodingConfig) -> list[list[Hypothesis]]:
@@ -111,11 +114,11 @@ class BeamSearch:
         """
         # 0 stands for no rule: no phrase is longer than a caption.
         no_repeat = search.no_repeat or search.max_length + 1
-        numbers = (search.num_beams, search.max_length, no_repeat)
+        numbers = (search.num_beams, search.max_length, no_repeat, float(search.rarity))
         found = self._compiled(state, *map(tf.constant, (*numbers, search.say_once, search.careful)))
         return _Found(*(tensor.numpy() for tensor in found)).rank(search)
 
-    def _traced_search(self, state, num_beams, max_length, no_repeat, say_once, careful):
+    def _traced_search(self, state, num_beams, max_length, no_repeat, rarity, say_once, careful):
         """Returns what `_Found` holds."""
         num_photos = tf.shape(tf.nest.flatten(state)[0])[0]
         beams = _start_beams(state, num_photos, num_beams, max_length, self._start_id)
@@ -124,6 +127,7 @@ class BeamSearch:
         def extend(length, beams, history):
             log_probs, attention_scores, state = self._step(beams.last, beams.parents, beams.state)
             state = tf.nest.map_structure(lambda new, old: tf.ensure_shape(new, old.shape), state, beams.state)
+            log_probs = tf.cond(rarity > 0, lambda: self._favour_rare(log_probs, rarity), lambda: log_probs)
             log_probs = tf.cond(careful, lambda: self._weigh(log_probs), lambda: log_probs)
             log_probs = self._forbid(log_probs, length, beams, no_repeat, say_once)
             extended, choices, numbers = _extend(beams._replace(state=state), length, log_probs, self._end_id)
@@ -142,6 +146,9 @@ class BeamSearch:
             (tf.TensorShape([]), tf.nest.map_structure(_any_photos, beams), [tf.TensorShape(None)] * len(history)),
         )
         return *(array.stack() for array in history), beams.photos, tf.math.is_finite(beams.totals)
+
+    def _favour_rare(self, log_probs, rarity):
+        return tf.nn.log_softmax(log_probs + rarity * self._rarity)
 
     def _forbid(self, log_probs, length, beams: "_Beams", no_repeat, say_once):
         """Takes away the words that a beam may not write: in every caption, and after those that it holds."""

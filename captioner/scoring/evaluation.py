@@ -19,10 +19,14 @@ from captioner.scoring.machine import describe_machine
 
 # The scores that make sense for controls too.
 HEADLINE = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "cider_d", "rouge_l")
-# What the recipe tries on validation, captioner by captioner, and the rules `say_once` and `careful` with the best.
+# What the recipe tries on validation, captioner by captioner, and the rules `say_once`, `careful` and `rarity` with the
+# best.
 LENGTH_PENALTIES = (0.75, 1.0, 1.25, 1.5)
 # What `careful` may cost: two points of CIDEr-D are what one seed differs from another, and far fewer claims are false.
 _CAREFUL_COST = 2.0
+# How far rare words may be favoured, and what that may cost: nothing that can be told from chance.
+RARITIES = (0.1, 0.2, 0.3)
+_RARITY_COST = 0.25
 
 
 def evaluate_captioner(
@@ -58,6 +62,7 @@ def evaluate_captioner(
         "no_repeat": search.no_repeat,
         "say_once": search.say_once,
         "careful": search.careful,
+        "rarity": search.rarity,
         "unreadable_photos": len(split.unreadable),
         **metrics.score_captions(captions, split.references, train_captions=train_captions),
         **metrics.score_meteor(captions, split.references),
@@ -92,29 +97,31 @@ def validation_scorer(captioner: Captioner, split: EncodedSplit) -> Callable[[Ca
 
 
 def choose_search(captioner: Captioner, split: EncodedSplit, *, may_doubt: bool = True) -> list[dict]:
-    """Gives a captioner the length penalty and the rules, to say things once and to be careful, that suit it.
+    """Gives a captioner the length penalty and the rules, which words to say once, doubt and favour, that suit it.
 
     Which penalty does depends on how it was trained: likelihood makes the best captions seem too short, and
     self-critical training makes up for that by itself. The penalty and the rule to say things once are those of the
-    highest CIDEr-D; the careful rule is taken with its own best penalty if it costs at most `_CAREFUL_COST`.
+    highest CIDEr-D; the careful rule is taken with its own best penalty if it costs at most `_CAREFUL_COST`, and then
+    the largest of `RARITIES` that costs at most `_RARITY_COST`.
 
     Args:
         captioner: The captioner. Its `settings` are changed.
         split: The validation split.
-        may_doubt: Whether the careful rule is tried.
+        may_doubt: Whether the careful rule and rarity are tried.
 
     Returns:
-        A row for each that was tried: `length_penalty`, `say_once`, `careful`, `cider_d`, `bleu_4` and `mean_length`.
+        A row for each that was tried: `length_penalty`, `say_once`, `careful`, `rarity`, `cider_d`, `bleu_4`,
+        `mean_length` and `words_used`.
     """
 
     def try_out(**chosen: Any) -> dict:
         scores = metrics.score_captions(
             write_captions(captioner, split, dataclasses.replace(captioner.settings, **chosen)), split.references
         )
-        return chosen | {key: scores[key] for key in ("cider_d", "bleu_4", "mean_length")}
+        return chosen | {key: scores[key] for key in ("cider_d", "bleu_4", "mean_length", "words_used")}
 
     penalties = LENGTH_PENALTIES
-    rows = [try_out(length_penalty=penalty, say_once=False, careful=False) for penalty in penalties]
+    rows = [try_out(length_penalty=penalty, say_once=False, careful=False, rarity=0.0) for penalty in penalties]
     rows.append(try_out(**_best_search(rows) | {"say_once": True}))
     best = _best_search(rows)
     if may_doubt:
@@ -124,17 +131,21 @@ def choose_search(captioner: Captioner, split: EncodedSplit, *, may_doubt: bool 
             for penalty in penalties
             if penalty >= best["length_penalty"]
         ]
-        careful = _best_search(doubting)
-        gain = max(row["cider_d"] for row in doubting) - max(row["cider_d"] for row in rows)
-        best = careful if gain >= -_CAREFUL_COST else best
-        rows += doubting
+        plain, careful = (max(row["cider_d"] for row in tried) for tried in (rows, doubting))
+        if careful >= plain - _CAREFUL_COST:
+            plain, best = careful, _best_search(doubting)
+        favouring = [try_out(**best | {"rarity": rarity}) for rarity in RARITIES]
+        for row in favouring:
+            if row["cider_d"] >= plain - _RARITY_COST:
+                best = best | {"rarity": row["rarity"]}
+        rows += doubting + favouring
     captioner.settings = dataclasses.replace(captioner.settings, **best)
     return rows
 
 
 def _best_search(rows: Sequence[Mapping]) -> dict[str, Any]:
     best = max(rows, key=lambda row: row["cider_d"])
-    return {key: best[key] for key in ("length_penalty", "say_once", "careful")}
+    return {key: best[key] for key in ("length_penalty", "say_once", "careful", "rarity")}
 
 
 def measure_perplexity(captioner: Captioner, split: EncodedSplit) -> float:

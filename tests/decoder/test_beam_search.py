@@ -20,17 +20,17 @@ def table_step(token_ids, parents, tables):
     return tf.math.log(tf.gather(tables, token_ids, batch_dims=1)), tf.one_hot(token_ids, 7), tables
 
 
-def search(tables, num_beams, *, forbidden_ids=(), said_once=(), weigh=tf.identity, **choices):
+def search(tables, num_beams, *, forbidden_ids=(), said_once=(), factors=(1,) * 7, weigh=tf.identity, **choices):
     """Searches with `tables[photo][last word]`, the probabilities of the next word."""
     rows = [[table.get(last, np.zeros(7)) for last in range(7)] for table in tables]
     settings = config.DecodingConfig(num_beams, **{"max_length": 4, "length_penalty": 0.0, "no_repeat": 0} | choices)
-    return compile_search(forbidden_ids, said_once, weigh).search(tf.constant(rows, tf.float32), settings)
+    return compile_search(forbidden_ids, said_once, factors, weigh).search(tf.constant(rows, tf.float32), settings)
 
 
 @functools.cache
-def compile_search(forbidden_ids, said_once, weigh):
+def compile_search(forbidden_ids, said_once, factors, weigh):
     ids = {"start_id": START, "end_id": END, "forbidden_ids": forbidden_ids, "said_once": dict(said_once)}
-    return beam_search.BeamSearch(table_step, **ids, weigh=weigh)
+    return beam_search.BeamSearch(table_step, **ids, rarity=np.log(factors), weigh=weigh)
 
 
 def row(**probabilities):
@@ -192,6 +192,18 @@ def test_the_words_that_one_takes_away_are_not_said_after_it():
     table = {START: row(a=1.0), A: row(b=0.8, c=0.2), B: row(end=1.0), C: row(a=0.9, end=0.1)}
     [[best]] = search([table], num_beams=1, said_once=((A, (A, B)),), say_once=True)
     assert best.token_ids == (A, C)
+
+
+@pytest.mark.parametrize(
+    ("rarity", "words", "probability"), [(0.0, (A,), 0.6), (0.5, (B,), 4 / 7), (1.0, (B,), 8 / 11)]
+)
+def test_a_search_favours_rare_words(rarity, words, probability):
+    # The weight of B is 0.4 times 4 ** rarity, that of A 0.6.
+    factors = tuple(4 if word == B else 1 for word in range(7))
+    table = {START: row(a=0.6, b=0.4), A: row(end=1.0), B: row(end=1.0)}
+    [[best]] = search([table], num_beams=1, factors=factors, rarity=rarity)
+    assert best.token_ids == words
+    assert best.log_prob == pytest.approx(np.log(probability))
 
 
 @pytest.mark.parametrize(("careful", "words"), [(False, (A,)), (True, (B,))])

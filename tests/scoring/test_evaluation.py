@@ -173,16 +173,19 @@ def test_of_equal_epochs_the_earliest_is_the_best():
     assert run_files.best_row(history)["epoch"] == 2
 
 
-def choose(captioner, split, monkeypatch, *, once=0.0, careful=0.0, **options):
-    """Chooses the search where CIDEr-D is 30 at penalties 1 and 1.25, 2 more at 1.5 if careful, and rules add this."""
+def choose(captioner, split, monkeypatch, *, once=0.0, careful=0.0, rarity=-9.0, **options):
+    """Chooses the search where CIDEr-D is 30 at penalties 1 and 1.25, 2 more at 1.5 if careful, and rules add this.
+
+    A rarity of 1 adds `rarity`.
+    """
     scores = {0.75: 10.0, 1.0: 30.0, 1.25: 30.0, 1.5: 20.0}
-    found = {"bleu_4": 1.0, "mean_length": 9.0}
+    found = {"bleu_4": 1.0, "mean_length": 9.0, "words_used": 300}
 
     def score(search, _):
         cider_d = scores[search.length_penalty] + once * search.say_once
         if search.careful:
             cider_d = (32.0 if search.length_penalty == 1.5 else cider_d) + careful
-        return found | {"cider_d": cider_d}
+        return found | {"cider_d": cider_d + rarity * search.rarity}
 
     monkeypatch.setattr(evaluation, "write_captions", lambda *arguments: arguments[-1])
     monkeypatch.setattr(metrics, "score_captions", score)
@@ -211,4 +214,15 @@ def test_the_careful_rule_is_taken_where_it_costs_at_most_two_points(
     # With it the best penalty is another: 32 + gain at 1.5.
     assert captioner.settings.careful == careful
     assert captioner.settings.length_penalty == (1.5 if careful else 1.0)
-    assert [row["length_penalty"] for row in rows if row["careful"]] == [1.0, 1.25, 1.5]
+    assert [row["length_penalty"] for row in rows if row["careful"] and not row["rarity"]] == [1.0, 1.25, 1.5]
+
+
+@pytest.mark.parametrize(("rarity", "chosen"), [(-2.6, 0.0), (-2.4, 0.1), (-1.2, 0.2), (0.0, 0.3), (1.0, 0.3)])
+def test_rare_words_are_favoured_as_far_as_it_costs_at_most_a_quarter_of_a_point(
+    build_captioner, validation, monkeypatch, rarity, chosen
+):
+    captioner = build_captioner(None)
+    rows = choose(captioner, validation, monkeypatch, rarity=rarity)
+    assert captioner.settings.rarity == chosen
+    assert [row["rarity"] for row in rows if row["rarity"]] == [0.1, 0.2, 0.3]
+    assert captioner.settings.careful and captioner.settings.length_penalty == 1.5
