@@ -86,12 +86,12 @@ def find_captions(
         ValueError: If several files of one layout lie side by side.
     """
     found: list[tuple[Path, Callable[[Path], RawCaptions]]] = []
-    for pattern, read in _LAYOUTS:
+    for pattern, reader in _LAYOUTS:
         for place, names in folders.items():
             fitting = [name for name in names if pattern.fullmatch(name.lower())]
             if len(fitting) > 1 and not found:
                 raise ValueError(f"{place} holds captions of several data sets: {', '.join(fitting)}. Leave one there.")
-            found += [(place / name, read) for name in fitting]
+            found += [(place / name, reader) for name in fitting]
     if not found:
         return None
     [(path, read), *others] = found

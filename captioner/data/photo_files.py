@@ -78,9 +78,12 @@ def list_photos(paths: Sequence[str | Path], *, output: Path | None = None) -> P
         found.passed_over |= inside.passed_over
         found.unreadable |= inside.unreadable
     if output is not None:
-        ours = re.compile(rf"{re.escape(os.path.abspath(output))}(~\d+)?")
-        for path in [path for path in found.passed_over if ours.fullmatch(os.path.abspath(path))]:
-            del found.passed_over[path]
+        place, name = os.path.split(os.path.abspath(output))
+        # With the lock that `captioner.files.hold` puts beside it.
+        ours = re.compile(rf"(\.lock-)?{re.escape(name)}(~\d+)?")
+        for path in list(found.passed_over):
+            if ours.fullmatch(path.name) and os.path.abspath(path.parent) == place:
+                del found.passed_over[path]
     return found
 
 

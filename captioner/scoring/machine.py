@@ -2,6 +2,7 @@
 
 import collections
 import datetime
+import importlib
 import importlib.metadata
 import os
 import platform
@@ -53,9 +54,8 @@ def check_backend(began: str, run: Path) -> None:
 def _list_gpus() -> list[str]:
     """Returns what each GPU is called."""
     if keras.backend.backend() == "jax":
-        import jax
-
-        return [device.device_kind for device in jax.devices() if device.platform != "cpu"]
+        devices = importlib.import_module("jax").devices()
+        return [device.device_kind for device in devices if device.platform != "cpu"]
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")

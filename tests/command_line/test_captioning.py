@@ -120,6 +120,15 @@ def test_one_broken_photo_does_not_stop_the_others(loaded, album, tmp_path, caps
     assert "Traceback" not in printed.err
 
 
+def test_a_file_of_captions_among_the_photos_is_not_said_to_be_no_photo(loaded, album, capsys):
+    output = album / "captions.csv"
+    for passed_over in ("", "Passed over: 6 beside their photos (a.JPG.txt, a.JPG.xmp, b.jpg.txt, ...).\n"):
+        assert run("caption", album, "--captioner", "x", "--output", output, "--sidecar") == 0
+        errors = capsys.readouterr().err
+        assert errors.startswith(passed_over) and "no photo" not in errors
+    assert (album / "captions.csv~1").is_file()
+
+
 def test_what_a_folder_passes_over_is_counted_and_what_cannot_be_reached_is_a_row(loaded, album, tmp_path, capsys):
     (album / "notes.txt").write_text("no picture")
     (album / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")

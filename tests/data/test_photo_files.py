@@ -27,7 +27,7 @@ def test_a_folder_gives_every_photo_whatever_its_name(tmp_path):
 def test_what_lies_beside_a_photo_is_named_as_that_and_what_is_being_written_not_at_all(tmp_path):
     Image.new("RGB", (8, 8), "teal").save(tmp_path / "no suffix", "JPEG")
     beside = ("b.jpg.txt", "b.jpg.xmp", "b.jpg.xmp~1", "no suffix.TXT")
-    written = ("captions.csv", "captions.csv~1", "captions.csv~22")
+    written = ("captions.csv", "captions.csv~1", "captions.csv~22", ".lock-captions.csv")
     others = ("b.txt", "c.jpg.txt", "captions.csv.old", "notes.txt", "notes.txt.txt")
     for name in ("b.jpg", *beside, *written, *others):
         (tmp_path / name).touch()
