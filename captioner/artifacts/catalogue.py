@@ -18,6 +18,8 @@ CONFIG_FILE, METRICS_FILE, CARD_FILE = "config.json", "metrics.json", "README.md
 FORMAT = 1
 # What says whether an encoder is the one that a captioner was trained on.
 ENCODER_KEYS = ("name", "regions_layer", "fingerprint", "mirrored")
+# Rules of the search that came after the format, and what stands for their absence.
+_LATER_RULES = {"rarity": 0.0}
 # Which captioner answers when nobody names one: the best encoder first.
 PREFERENCE = ("vgg16", "efficientnet_lite2", "mobilenet_v2", "compact")
 # Folders on their way in or out: hidden ones, and those that `save_captioner` has set aside.
@@ -180,8 +182,12 @@ def read_config(folder: str | Path) -> dict:
 
 
 def read_search(settings: dict) -> config.DecodingConfig:
-    """Returns how a captioner of this configuration searches unless it is told otherwise."""
-    return config.from_json(config.DecodingConfig, settings["decoding"])
+    """Returns how a captioner of this configuration searches unless it is told otherwise.
+
+    One that was saved before there was a rule searches without it, as it was measured.
+    """
+    kept = settings["decoding"]
+    return config.from_json(config.DecodingConfig, _LATER_RULES | kept if isinstance(kept, dict) else kept)
 
 
 def read_calibration(settings: dict) -> config.Calibration | None:

@@ -80,6 +80,14 @@ def test_the_configuration_says_what_the_captioner_is(tiny_bundle, tiny_captione
     assert content["decoder"]["units"] == 4 and content["decoder"]["vocabulary_size"] == 16
 
 
+def test_a_captioner_that_was_saved_before_there_was_a_rule_searches_without_it(tiny_bundle, tiny_captioner):
+    content = catalogue.read_config(tiny_bundle)
+    del content["decoding"]["rarity"]
+    (tiny_bundle / catalogue.CONFIG_FILE).write_text(json.dumps(content))
+    assert catalogue.read_search(catalogue.read_config(tiny_bundle)) == tiny_captioner.settings
+    assert tiny_captioner.settings.rarity == 0
+
+
 def test_a_captioner_made_of_something_else_gets_another_name_and_its_own_run_may_be_replaced(tmp_path, monkeypatch):
     monkeypatch.setattr(config, "ARTIFACTS_DIR", tmp_path / "made")
     monkeypatch.setattr(config, "SHIPPED_DIR", tmp_path / "shipped")
