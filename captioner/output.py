@@ -16,6 +16,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO, cast
 
+from captioner import files
+
 if TYPE_CHECKING:
     from captioner.inference import Caption
 
@@ -246,7 +248,7 @@ def open_writer(path: Path | None, layout: Layout, *, resume: bool = False) -> I
     """Opens a file for captions, or the screen.
 
     A file that is one value is written beside its place, `<name>.part`, and gets its name when it is complete. It is
-    complete, too, when the person stops the run: then it holds what was done.
+    complete, too, when the person stops the run: then it holds what was done. What a killed run left there is kept.
 
     Args:
         path: The file; `None` for the screen.
@@ -257,6 +259,8 @@ def open_writer(path: Path | None, layout: Layout, *, resume: bool = False) -> I
     if layout.is_one_value and path is not None and (path.is_file() or not path.exists()):
         place = path.resolve()
         target = place.with_name(f"{path.name}.part")
+        if target.exists():
+            target.replace(files.free_name(target))
     has_rows = resume and target is not None and target.is_file() and target.stat().st_size
     stopped = None
     with open_text(target, "a" if resume else "w", is_utf8=layout.is_utf8) as file:

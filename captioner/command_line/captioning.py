@@ -99,7 +99,7 @@ class _Run:
 
     def write(self, batches) -> None:
         if not self.options.resume:
-            _set_aside(self.options.output)
+            steps.set_aside(self.options.output)
         with (
             output.open_writer(self.options.output, self.layout, resume=self.options.resume) as writer,
             self.show_progress() as bar,
@@ -181,8 +181,10 @@ def read_paths(paths: Sequence[str]) -> list[str]:
     """Returns the paths, in the place of `-` those on standard input, one a line or each before a NUL.
 
     Raises:
-        ValueError: If standard input holds none, or if a path is a link.
+        ValueError: If standard input holds none, or if a path is empty or a link.
     """
+    if "" in paths:
+        raise ValueError("A path is empty, perhaps a variable without a value. Name a photo or folder, . for this one.")
     found = []
     for path in paths:
         found += _read_standard_input() if path == "-" else [path]
@@ -233,10 +235,3 @@ def _as_results(unreadable: Mapping[Path, str]) -> list[tuple[Path, Exception]]:
 def make_row(path, found) -> Row:
     """Returns the row of a photo with its captions, or with the error that says why it has none."""
     return Row(str(path), problem=str(found)) if isinstance(found, Exception) else Row(str(path), found)
-
-
-def _set_aside(path: Path | None) -> None:
-    """Renames captions that are in the way: they may have taken hours, and `--resume` may have been forgotten."""
-    if path is not None and path.is_file() and path.stat().st_size:
-        kept = path.replace(files.free_name(path))
-        steps.say(f"{path} was there already: it is {kept.name} now.")

@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 141
     except (OSError, ValueError) as error:
         # Expected failures explain themselves in one sentence; anything else is a bug and keeps its trace-back.
-        steps.say(f"error: {error}")
+        steps.say(f"error: {steps.explain(error)}")
         return 1
     except KeyboardInterrupt:
         steps.say("Stopped.")

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from captioner import config, output, startup
+from captioner import config, files, output, startup
 
 # Between two signs of life.
 _DOT_SECONDS = 0.5
@@ -57,8 +57,27 @@ def check_output(path: Path | None) -> None:
     """Checks that the output can be written, before the long work and not after it."""
     if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
         raise FileNotFoundError(f"Cannot write {path}: name a file in a folder that exists.")
+    # A file that is there is set aside, which takes the right to its folder, too; a device is not.
+    needed = [path, *([] if path.exists() and not path.is_file() else [path.absolute().parent])] if path else []
+    if closed := [place for place in needed if place.exists() and not os.access(place, os.W_OK)]:
+        raise PermissionError(f"Cannot write {path}: you have no right to write to {closed[-1]}. Name another file.")
     if path is None and sys.stdout is None:
         raise OSError("There is no standard output to write to: name a file with --output.")
+
+
+def explain(error: Exception) -> str:
+    """Returns the sentence of an expected error; those of the system itself are made one."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    reason = "you have no right to it" if isinstance(error, PermissionError) else error.strerror.lower()
+    return f"{f'{error.filename} cannot be used' if error.filename else 'Reading or writing failed'}: {reason}."
+
+
+def set_aside(path: Path | None) -> None:
+    """Renames a file that is in the way of another, since it may have taken hours to make, and says so."""
+    if path is not None and path.is_file() and path.stat().st_size:
+        kept = path.replace(files.free_name(path))
+        say(f"{path} was there already: it is {kept.name} now.")
 
 
 def start_tensorflow() -> None:
@@ -146,5 +165,6 @@ def say_missing(report: dict) -> None:
 def write_report(report: dict, path: Path | None) -> None:
     """Writes a report as JSON to a file, or to the screen for `None`, and tells what it lacks."""
     say_missing(report)
+    set_aside(path)
     with output.open_text(path) as file:
         file.write(output.dump_json(report, indent=2, ascii_only=path is None and output.knows_few_letters()) + "\n")

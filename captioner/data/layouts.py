@@ -26,6 +26,8 @@ from captioner.data.captions import read_text
 
 # Folders within the data folder that are looked into, since zip files unpack to folders of folders.
 _MAX_DEPTH = 3
+# Resource forks, and what each disk has for its repair, closed to all.
+_NO_DATA = ("__MACOSX", "lost+found")
 _KARPATHY_SPLITS = {"train": "train", "restval": "train", "val": "validation", "test": "test"}
 _TOKEN_LINE = re.compile(r"(?P<image_id>[^\t]+?)#(?P<number>\d+)\t(?P<caption>.*)")
 _IMAGE_COLUMNS = ("image", "image_name", "image_id", "filename", "file_name")
@@ -64,14 +66,23 @@ class RawCaptions:
 
 
 def list_folders(folder: Path) -> dict[Path, list[str]]:
-    """Returns the names of the files in a folder and in the folders in it, the folder itself first, none hidden."""
+    """Returns the names of the files in a folder and in the folders in it, the folder itself first, none hidden.
+
+    Raises:
+        PermissionError: If one of them may not be read, since captions or photos may be there.
+    """
     found = {}
-    for place, folders, files in os.walk(folder, followlinks=True):
+    for place, folders, files in os.walk(folder, onerror=_refuse_closed, followlinks=True):
         path = Path(place)
         is_deepest = len(path.relative_to(folder).parts) >= _MAX_DEPTH
-        folders[:] = [] if is_deepest else sorted(name for name in folders if name[0] != "." and name != "__MACOSX")
+        folders[:] = [] if is_deepest else sorted(name for name in folders if name[0] != "." and name not in _NO_DATA)
         found[path] = sorted(name for name in files if name[0] != ".")
     return dict(sorted(found.items(), key=lambda item: len(item[0].parts)))
+
+
+def _refuse_closed(error: OSError) -> None:
+    if isinstance(error, PermissionError):
+        raise PermissionError(f"The folder {error.filename} may not be read: you have no right to it.") from None
 
 
 def find_captions(

@@ -57,6 +57,7 @@ def list_photos(paths: Sequence[str | Path], *, output: Path | None = None) -> P
     Raises:
         FileNotFoundError: If a path does not exist or a folder holds no photo.
         OSError: If a path is a link that leads back to itself, or a folder may not be read.
+        ValueError: If the output is one of the photos.
     """
     found = PhotoFiles()
     for path in map(Path, paths):
@@ -78,6 +79,7 @@ def list_photos(paths: Sequence[str | Path], *, output: Path | None = None) -> P
         found.passed_over |= inside.passed_over
         found.unreadable |= inside.unreadable
     if output is not None:
+        _refuse_photo(output, found.photos)
         place, name = os.path.split(os.path.abspath(output))
         # With the lock that `captioner.files.hold` puts beside it.
         ours = re.compile(rf"(\.lock-)?{re.escape(name)}(~\d+)?")
@@ -85,6 +87,13 @@ def list_photos(paths: Sequence[str | Path], *, output: Path | None = None) -> P
             if ours.fullmatch(path.name) and os.path.abspath(path.parent) == place:
                 del found.passed_over[path]
     return found
+
+
+def _refuse_photo(output: Path, photos: Sequence[Path]) -> None:
+    place = output.resolve()
+    # By name first: to follow links takes long for many.
+    if any(photo.name in (output.name, place.name) and photo.resolve() == place for photo in photos):
+        raise ValueError(f"{output} is one of the photos. Name another file for the captions.")
 
 
 def _search_folder(folder: Path, found: PhotoFiles, seen: set[tuple[int, int]]) -> None:

@@ -447,6 +447,31 @@ def test_a_second_run_into_one_file_is_refused_while_the_first_one_writes(album,
 
 
 @pytest.mark.usefixtures("nothing_is_loaded")
+@pytest.mark.parametrize("name", ["b.jpg", "link"])
+def test_a_photo_is_not_set_aside_for_captions(album, tmp_path, capsys, name):
+    (tmp_path / "link").symlink_to(album / "b.jpg")
+    output = {"b.jpg": album / "b.jpg", "link": tmp_path / "link"}[name]
+    before = (album / "b.jpg").read_bytes()
+    assert run("caption", album, "--captioner", "x", "--format", "csv", "--output", output) == 1
+    check_sentence(capsys, f"error: {output} is one of the photos. Name another file for the captions.")
+    assert (album / "b.jpg").read_bytes() == before
+
+
+def test_what_a_killed_run_left_of_an_array_is_kept(loaded, album, tmp_path):
+    (tmp_path / "captions.json.part").write_text("hours of captions")
+    assert run("caption", album, "--captioner", "x", "--output", tmp_path / "captions.json") == 0
+    assert (tmp_path / "captions.json.part~1").read_text() == "hours of captions"
+    assert len(json.loads((tmp_path / "captions.json").read_text())) == 3
+
+
+@pytest.mark.usefixtures("nothing_is_loaded")
+def test_an_empty_path_is_not_taken_for_this_folder(album, capsys, monkeypatch):
+    monkeypatch.chdir(album)
+    assert run("caption", "", "--captioner", "x") == 1
+    check_sentence(capsys, "error: A path is empty, perhaps a variable without a value.")
+
+
+@pytest.mark.usefixtures("nothing_is_loaded")
 def test_names_and_messages_steer_no_terminal(tmp_path, capsys):
     odd = tmp_path / "a\x1b[2J\x9b.jpg"
     odd.touch()

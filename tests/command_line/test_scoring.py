@@ -51,6 +51,16 @@ def test_unreadable_photos_of_a_split_are_named_and_the_report_can_still_be_scor
     assert f"1 of 6 photos have no caption, for example '{broken}'" in capsys.readouterr().err
 
 
+def test_a_report_is_not_written_over_what_is_there(data, tmp_path, capsys):
+    captions = dict.fromkeys(datasets.read_dataset(data, ("test",)).image_ids("test"), "a dog")
+    (tmp_path / "captions.json").write_text(json.dumps(captions))
+    arguments = ("score", tmp_path / "captions.json", "--data", data, "--split", "test")
+    assert run(*arguments, "--output", tmp_path / "captions.json") == 0
+    assert "captions.json was there already: it is captions.json~1 now." in capsys.readouterr().err
+    assert json.loads((tmp_path / "captions.json~1").read_text()) == captions
+    assert json.loads((tmp_path / "captions.json").read_text())["captions"] == captions
+
+
 def test_without_train_captions_score_counts_no_copies(data, tmp_path, capsys):
     (data / datasets.SPLIT_FILES["train"]).unlink()
     references = datasets.read_dataset(data, ("validation",)).references_of("validation")

@@ -1,8 +1,9 @@
-"""What is said while something takes seconds."""
+"""What several commands share: signs of life, checks of the output, and errors in sentences."""
 
 import os
 import re
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -61,3 +62,30 @@ def test_elsewhere_it_is_said_once(capsys, monkeypatch):
     with steps.waiting("Loading ..."):
         time.sleep(0.05)
     assert capsys.readouterr().err == "Loading ...\n"
+
+
+@pytest.mark.parametrize("closed", ["", "captions.csv"])
+def test_output_that_cannot_be_written_is_told_before_the_work(tmp_path, monkeypatch, closed):
+    output = tmp_path / "captions.csv"
+    output.write_text("photo")
+    steps.check_output(output)
+    # The super-user may write everywhere, so the system's answer is played.
+    monkeypatch.setattr(os, "access", lambda place, _: Path(place) != tmp_path / closed)
+    message = f"^Cannot write {output}: you have no right to write to {tmp_path / closed}. Name another file.$"
+    with pytest.raises(PermissionError, match=message):
+        steps.check_output(output)
+    steps.check_output(Path(os.devnull))
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (PermissionError(13, "Permission denied", "a/x.json"), "a/x.json cannot be used: you have no right to it."),
+        (OSError(28, "No space left on device"), "Reading or writing failed: no space left on device."),
+        (OSError(5, "Input/output error", "a/x.json"), "a/x.json cannot be used: input/output error."),
+        (PermissionError("Our own sentence."), "Our own sentence."),
+        (ValueError("Our own sentence."), "Our own sentence."),
+    ],
+)
+def test_errors_of_the_system_are_told_in_a_sentence(error, sentence):
+    assert steps.explain(error) == sentence

@@ -1,6 +1,7 @@
 """One reader for each layout of a data set, how the right one is found, and what is said of a line that is mangled."""
 
 import json
+import os
 import re
 
 import pytest
@@ -236,6 +237,22 @@ def test_captions_of_two_data_sets_side_by_side_are_refused(tmp_path):
     folders = _make_files(tmp_path, "dataset_flickr8k.json", "dataset_coco.json")
     with pytest.raises(ValueError, match="captions of several data sets: dataset_coco.json, dataset_flickr8k.json"):
         layouts.find_captions(folders)
+
+
+def test_a_folder_without_rights_is_named_but_not_what_each_disk_has(tmp_path, monkeypatch):
+    folders = _make_files(tmp_path, "captions.txt", "Images/a.jpg", "lost+found/b.jpg")
+    assert tmp_path / "lost+found" not in folders
+    scan = os.scandir
+
+    def refuse(folder):
+        if os.path.basename(folder) == "Images":
+            raise PermissionError(13, "Permission denied", folder)
+        return scan(folder)
+
+    # The super-user may enter every folder, so the system's answer is played.
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError, match=f"^The folder {tmp_path / 'Images'} may not be read: you have no right"):
+        layouts.list_folders(tmp_path)
 
 
 def test_a_loop_of_links_ends(tmp_path):
