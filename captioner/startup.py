@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gc
 import importlib
 import os
 import sys
@@ -13,6 +14,8 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 _STANDARD_ERROR = 2
 # What this project's models are made for, whatever `keras.json` says.
 _KERAS_SETTINGS = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
+# Where they are installed, Keras imports them, half a second and more, for work on tables and pictures alone.
+_KERAS_EXTRAS = ("pandas", "matplotlib", "IPython")
 # They would cut training and even the encoding of photos short without a word.
 _KERAS_LIMITS = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
 
@@ -61,7 +64,33 @@ def import_quietly(name: str = "tensorflow") -> None:
         importlib.import_module(name)
 
 
-def import_keras(*, any_backend: bool = False, quietly: bool = True) -> None:
+@contextlib.contextmanager
+def _without_looking_for_rubbish() -> Iterator[None]:
+    """Imports with the collector of rubbish at rest, which would look through all that was imported again and again."""
+    was_at_work = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+        # Modules stay, so nothing of them is ever looked through later.
+        gc.freeze()
+    finally:
+        if was_at_work:
+            gc.enable()
+
+
+@contextlib.contextmanager
+def _without_extras() -> Iterator[None]:
+    """Hides packages that Keras can do without from whoever imports them meanwhile."""
+    hidden = [name for name in _KERAS_EXTRAS if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  `None` is how Python is told that there is none.
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
+def import_keras(*, any_backend: bool = False, quietly: bool = True, with_extras: bool = True) -> None:
     """Imports Keras with the settings that this project is made for; those that other projects left do not count.
 
     That is the backend of `KERAS_BACKEND` and of `keras.json`, and its numbers and order of channels. Call this before
@@ -70,6 +99,8 @@ def import_keras(*, any_backend: bool = False, quietly: bool = True) -> None:
     Args:
         any_backend: Whether the backend may be chosen, as for distillation; else it is TensorFlow.
         quietly: Whether to hide what is written to standard error meanwhile, see `import_quietly`.
+        with_extras: Whether Keras may import pandas, Matplotlib and IPython; else it never knows their objects. Not for
+            a program whose other threads may import them meanwhile.
 
     Raises:
         ValueError: If the backend is not installed, or the program has imported Keras with other settings already.
@@ -81,8 +112,9 @@ def import_keras(*, any_backend: bool = False, quietly: bool = True) -> None:
         for limit in _KERAS_LIMITS:
             os.environ.pop(limit, None)
     try:
-        if quietly and not is_loaded:
-            import_quietly("keras")
+        if not is_loaded:
+            with _without_looking_for_rubbish(), contextlib.nullcontext() if with_extras else _without_extras():
+                import_quietly("keras") if quietly else importlib.import_module("keras")
         settings = importlib.import_module("keras").config
     except ImportError as error:
         backend = os.environ.get("KERAS_BACKEND", "of keras.json")

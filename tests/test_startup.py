@@ -98,3 +98,24 @@ def test_a_program_that_set_up_keras_otherwise_is_told_before_the_work(tmp_path)
         "Captions need channels_last as image_data_format of Keras. Call "
         "keras.config.set_image_data_format('channels_last') before. Received: 'channels_first'\n"
     )
+
+
+def test_a_command_imports_keras_without_packages_it_has_no_use_for_and_can_import_them_later(tmp_path):
+    code = (
+        "import gc, sys; startup.import_keras(with_extras=False)\n"
+        "print(*(name in sys.modules for name in ('keras', 'pandas', 'matplotlib', 'IPython')), gc.isenabled())\n"
+        "from keras.src.trainers.data_adapters import array_slicing\n"
+        "import pandas\n"
+        "print(array_slicing.pandas is None, pandas.DataFrame.__name__, gc.get_freeze_count() > 100_000)"
+    )
+    result = start(tmp_path, code)
+    assert result.stdout == "True False False False True\nTrue DataFrame True\n", result.stderr
+
+
+def test_a_program_that_has_pandas_gets_a_keras_that_knows_it(tmp_path):
+    code = (
+        "import gc; gc.disable(); import pandas; startup.import_keras(with_extras=False)\n"
+        "from keras.src.trainers.data_adapters import array_slicing\n"
+        "print(array_slicing.pandas is pandas, gc.isenabled())"
+    )
+    assert start(tmp_path, code).stdout == "True False\n"

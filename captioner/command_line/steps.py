@@ -83,7 +83,7 @@ def set_aside(path: Path | None) -> None:
 def start_tensorflow() -> None:
     """Imports TensorFlow, which takes seconds."""
     startup.keep_freed_memory()
-    startup.import_keras()
+    startup.import_keras(with_extras=False)
 
 
 def load_captioner(folder: Path):
