@@ -3,9 +3,10 @@
     python -m benchmarks.speed NAME ... [--small] [--out DIR]
     python -m benchmarks.speed readme
 
-`NAME` is one of `extraction`, `training`, `decoding`, `photo`, `visitors`, `start`, `memory`, or `all`. Each prints a
-table and writes `artifacts/results/speed_NAME.json`; `readme` writes `benchmarks/README.md` from these files. `--small`
-is for a try: it measures little and writes nothing, unless `--out` says where. With `--out` the text stays as it is.
+`NAME` is one of `extraction`, `training`, `decoding`, `photo`, `visitors`, `start`, `memory`, `cider`, or `all`. Each
+prints a table and writes `artifacts/results/speed_NAME.json`; `readme` writes `benchmarks/README.md` from these files.
+`--small` is for a try: it measures little and writes nothing, unless `--out` says where. With `--out` the text stays as
+it is.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from pathlib import Path
 from benchmarks.speed import measuring, readme
 from captioner import startup
 
-NAMES = ("extraction", "training", "decoding", "photo", "visitors", "start", "memory")
+NAMES = ("extraction", "training", "decoding", "photo", "visitors", "start", "memory", "cider")
 
 
 def main() -> None:

@@ -49,3 +49,23 @@ def count_search(decoder, captions: Sequence[Sequence], num_beams: int) -> int:
     """
     steps = sum(max(len(caption.words) for caption in found) + 1 for found in captions)
     return len(captions) * count_start(decoder) + num_beams * steps * count_step(decoder)
+
+
+def count_training(decoder, num_steps: int, num_captions: int) -> int:
+    """Returns the operations of training on captions with so many words in all, their ends included.
+
+    Each product takes two more of its size for the gradient, but for those of the features, which get none.
+    """
+    shape, sizes = decoder.settings, decoder.sizes
+    pooled = sizes["pooled_size"] * (shape.memory_size + 2 * shape.units)
+    regions = sizes["num_regions"] * sizes["region_size"] * shape.memory_size
+    forward = num_steps * count_step(decoder) + num_captions * count_start(decoder)
+    return 3 * forward - num_captions * 2 * (pooled + regions)
+
+
+def count_merge_training(model: keras.Model, units: int, embedding_size: int, max_length: int) -> int:
+    """Returns the operations of training `popular_recipe.build_model` on one sample, a prefix of a caption."""
+    dense = [2 * math.prod(layer.kernel.shape) for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    photo = 2 * model.inputs[0].shape[-1] * units
+    lstm = 2 * max_length * (embedding_size + units) * 4 * units
+    return 3 * (sum(dense) + lstm) - photo

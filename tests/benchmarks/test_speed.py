@@ -9,7 +9,18 @@ import pytest
 from PIL import Image
 
 from benchmarks.speed import __main__ as command
-from benchmarks.speed import counting, decoding, extraction, measuring, photo, popular_recipe, readme, start, training
+from benchmarks.speed import (
+    cider,
+    counting,
+    decoding,
+    extraction,
+    measuring,
+    photo,
+    popular_recipe,
+    readme,
+    start,
+    training,
+)
 from captioner import config
 from captioner.data import datasets
 from captioner.decoder.network import CaptionDecoder
@@ -139,6 +150,18 @@ def test_operations_of_a_start_are_those_of_its_projections(decoder):
     assert counting.count_start(decoder) == 2 * (96 + 120 + 224)
 
 
+def test_training_takes_each_product_three_times_but_no_gradient_of_features(decoder):
+    # Of the projections of features, pooled 96 and regions 120, the third product is left out, for each of 2 captions.
+    forward = 7 * counting.count_step(decoder) + 2 * counting.count_start(decoder)
+    assert counting.count_training(decoder, 7, 2) == 3 * forward - 2 * 2 * (96 + 120)
+
+
+def test_a_sample_of_the_recipe_takes_the_lstm_over_all_places_and_three_dense_layers():
+    model = popular_recipe.build_model(6, 11, 4, 3)
+    # LSTM 34 places x (3 + 4) x 16; photo 6 x 4, which gets no gradient, merged 4 x 4, words 4 x 11.
+    assert counting.count_merge_training(model, 4, 3, 34) == 3 * 2 * (34 * 7 * 16 + 24 + 16 + 44) - 2 * 24
+
+
 def test_a_search_is_counted_the_steps_of_the_longest_caption_of_each_photo(decoder):
     class Found:
         def __init__(self, count):
@@ -210,10 +233,34 @@ def test_decoding_is_tabled_for_each_number_of_beams(tiny_captioner, stores):
 
 def test_training_is_tabled_beside_the_recipe(tiny_captioner, splits):
     train = splits["train"]
-    report = training.compare(tiny_captioner, train.references, train.features, steps=1, rounds=1)
+    report = training.compare(tiny_captioner, train.references, train.features, steps=1, rounds=1, small=True)
     ours, theirs = report.rows
     assert ours[2] == pytest.approx(ours[1] / theirs[1]) and theirs[2] == 1
+    assert ours[3] > 0 and theirs[3] > 0
     numbers_of(report)
+
+
+def test_training_stops_when_captions_are_good_enough(tiny_captioner, splits, tmp_path):
+    settings = config.TrainingConfig(epochs=3, batch_size=16, warmup_steps=1)
+    weights = tiny_captioner.decoder.get_weights()
+    histories = {
+        target: cider.train_until(tiny_captioner, splits, settings, tmp_path / f"{target}", target)
+        for target in (0.0, 1e9)
+    }
+    tiny_captioner.decoder.set_weights(weights)
+    assert [len(history) for history in histories.values()] == [1, 3]
+    for row in histories[1e9]:
+        assert 0 < row["val_scoring"] < row["seconds"]
+
+
+def test_seconds_until_a_score_are_added_up_over_the_epochs():
+    rows = [(1, 10.0, 2.0, 30.5), (2, 8.0, 1.0, 46.0)]
+    names = ("epoch", "seconds", "val_scoring", "val_cider_d")
+    history = [dict(zip(names, row, strict=True)) for row in rows]
+    report = cider.build_report("compact", 500, history)
+    assert report.rows == [["1", 10.0, 2.0, 30.5], ["2", 18.0, 3.0, 46.0]]
+    assert report.notes[0] == "Reached after 18 s."
+    assert cider.build_report("compact", 500, history[:1]).notes[0] == "Not reached."
 
 
 def test_a_photo_is_tabled_with_its_parts(tiny_captioner, drawn_dir):
