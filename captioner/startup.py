@@ -103,7 +103,8 @@ def import_keras(*, any_backend: bool = False, quietly: bool = True, with_extras
             a program whose other threads may import them meanwhile.
 
     Raises:
-        ValueError: If the backend is not installed, or the program has imported Keras with other settings already.
+        ValueError: If the backend is not installed, Keras cannot use its settings, or the program has imported Keras
+            with other settings already.
     """
     is_loaded = "keras" in sys.modules
     if not is_loaded:
@@ -121,6 +122,12 @@ def import_keras(*, any_backend: bool = False, quietly: bool = True, with_extras
         raise ValueError(
             f"Keras cannot use the backend {backend}: install it, or set KERAS_BACKEND=tensorflow. Received: {error}"
         ) from None
+    except (AttributeError, OSError, TypeError, ValueError) as error:
+        home = os.environ.get("KERAS_HOME", os.path.join("~", ".keras"))
+        raise ValueError(
+            f"Keras does not start, perhaps for a damaged {os.path.join(home, 'keras.json')}, which it can do without: "
+            f"mend or remove that. Received: {error}"
+        ) from error
     if not any_backend and settings.backend() != "tensorflow":
         raise ValueError(
             "Captions need Keras with the backend tensorflow. Set KERAS_BACKEND=tensorflow before Keras is imported. "

@@ -63,7 +63,7 @@ _SHOW = "import keras; print(*(getattr(keras.config, n)() for n in ('backend', '
 
 def start(tmp_path, code, settings=None, **environment):
     """Runs code in a fresh interpreter whose `keras.json` another project left."""
-    (tmp_path / "keras.json").write_text(json.dumps(settings or {}))
+    (tmp_path / "keras.json").write_text(json.dumps({} if settings is None else settings))
     environment = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"} | environment
     return subprocess.run(
         [sys.executable, "-c", f"from captioner import startup\n{code}"],
@@ -89,6 +89,14 @@ def test_a_backend_that_is_not_installed_is_named(tmp_path):
     code = "try: startup.import_keras(any_backend=True)\nexcept ValueError as error: print(error)"
     told = start(tmp_path, code, KERAS_BACKEND="jax").stdout
     assert told.startswith("Keras cannot use the backend jax: install it, or set KERAS_BACKEND=tensorflow.")
+
+
+@pytest.mark.parametrize("settings", [[], {"epsilon": "x"}, {"floatx": "bfloat16"}])
+def test_settings_that_keras_cannot_use_are_named(tmp_path, settings):
+    code = "try: startup.import_keras()\nexcept ValueError as error: print(error)"
+    told = start(tmp_path, code, settings).stdout
+    assert told.startswith(f"Keras does not start, perhaps for a damaged {tmp_path / 'keras.json'}, which it can do wi")
+    assert told.count("\n") == 1
 
 
 def test_a_program_that_set_up_keras_otherwise_is_told_before_the_work(tmp_path):
