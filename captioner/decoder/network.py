@@ -200,7 +200,9 @@ class CaptionDecoder(keras.Model):
 
         def recur(carry, word):
             _, context, scores, states = self._recur(word, carry[:2], memory, keys)
-            return (carry := [*states, context, scores]), carry
+            # On a line of its own: TensorFlow converts no assignment within an expression, and warns of it.
+            carry = [*states, context, scores]
+            return carry, carry
 
         # `ops.scan` wants what a step returns to look like what it carries on, so context and scores are carried too.
         batch = ops.shape(words)[0]
