@@ -65,8 +65,8 @@ def import_quietly(name: str = "tensorflow") -> None:
 
 
 @contextlib.contextmanager
-def _without_looking_for_rubbish() -> Iterator[None]:
-    """Imports with the collector of rubbish at rest, which would look through all that was imported again and again."""
+def _without_garbage_collection() -> Iterator[None]:
+    """Keeps the garbage collector from looking through all that is imported, again and again."""
     was_at_work = gc.isenabled()
     gc.disable()
     try:
@@ -114,7 +114,7 @@ def import_keras(*, any_backend: bool = False, quietly: bool = True, with_extras
             os.environ.pop(limit, None)
     try:
         if not is_loaded:
-            with _without_looking_for_rubbish(), contextlib.nullcontext() if with_extras else _without_extras():
+            with _without_garbage_collection(), contextlib.nullcontext() if with_extras else _without_extras():
                 import_quietly("keras") if quietly else importlib.import_module("keras")
         settings = importlib.import_module("keras").config
     except ImportError as error:

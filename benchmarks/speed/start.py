@@ -90,7 +90,7 @@ def measure(*, small: bool = False) -> measuring.Report:
             "Files are in the system's cache, as at every start but the first.",
             "Why not less: most of the import is TensorFlow's own modules, and no other thread gets far meanwhile, "
             "since they hold Python's lock. Left out are pandas, Matplotlib and IPython, which Keras would import, and "
-            "the collector of rubbish, which would look through all modules over and over.",
+            "the garbage collector, which would look through all modules over and over.",
             "Keras builds layers one by one in Python, and TensorFlow traces functions in Python at their first call: "
             "that is the rest, and not files, of which 20 MB are read.",
         ],
