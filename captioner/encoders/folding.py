@@ -40,7 +40,7 @@ def call_folded(network: keras.Model, inputs: tf.Tensor) -> Any:
         given = keras.tree.map_structure(lambda tensor: known[id(tensor)], layer.input)
         if layer.name in folded:
             result = given
-        elif isinstance(layer, _CONVOLUTIONS) and not _has_bias(layer):
+        elif _is_bare(layer):
             result = _convolve(layer, norms.get(layer.name), given)
         else:
             result = layer(given)
@@ -55,16 +55,23 @@ def _find_norms(network: keras.Model) -> dict[str, keras.Layer]:
     times_read = Counter([*read, *map(id, keras.tree.flatten(network.output))])
     norms = {}
     for norm in network.layers:
-        if isinstance(norm, _NORMS) and times_read[id(norm.input)] == 1:
+        if isinstance(norm, _NORMS) and times_read[id(norm.input)] == 1 and getattr(norm, "axis", -1) in (-1, 3):
             maker = makers[id(norm.input)]
-            if isinstance(maker, _CONVOLUTIONS) and not _has_bias(maker):
+            if _is_bare(maker):
                 norms[maker.name] = norm
     return norms
 
 
-def _has_bias(layer: keras.Layer) -> bool:
-    return getattr(layer, "use_bias", False) or getattr(layer, "activation", keras.activations.linear) is not (
-        keras.activations.linear
+def _is_bare(layer: keras.Layer) -> bool:
+    """Says whether a layer is a convolution and nothing else, of the kind that `_convolve` knows."""
+    if isinstance(layer, Convolution):
+        return True
+    return (
+        isinstance(layer, _CONVOLUTIONS)
+        and not layer.use_bias
+        and layer.activation is keras.activations.linear
+        and (getattr(layer, "groups", 1), layer.data_format) == (1, "channels_last")
+        and tuple(layer.dilation_rate) == (1, 1)
     )
 
 
@@ -86,8 +93,11 @@ def _convolve(layer: keras.Layer, norm: keras.Layer | None, inputs: tf.Tensor) -
 def _read_norm(norm: keras.Layer) -> tuple[np.ndarray, np.ndarray]:
     """Returns factor and offset of each channel, float32 `(C,)`."""
     scale, offset = (norm.scale, norm.offset) if isinstance(norm, Normalization) else (norm.gamma, norm.beta)
-    factor = _read(scale) / np.sqrt(_read(norm.moving_variance) + norm.epsilon)
-    return factor, _read(offset) - _read(norm.moving_mean) * factor
+    factor = 1 / np.sqrt(_read(norm.moving_variance) + norm.epsilon)
+    if scale is not None:
+        factor *= _read(scale)
+    shift = -_read(norm.moving_mean) * factor
+    return factor, shift if offset is None else shift + _read(offset)
 
 
 def _read(variable: keras.Variable) -> np.ndarray:

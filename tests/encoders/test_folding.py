@@ -71,6 +71,22 @@ class TestCallFolded:
         network = keras.Model(photo, [biased, keras.layers.BatchNormalization()(added)])
         check(randomise(network), num_folded=0)
 
+    def test_norms_without_scale_or_offset(self, photo):
+        grid = photo
+        for parts in ({"scale": False}, {"center": False}, {"center": False, "scale": False}):
+            grid = keras.layers.Conv2D(4, 3, use_bias=False)(grid)
+            grid = keras.layers.BatchNormalization(**parts)(grid)
+        check(randomise(keras.Model(photo, grid)), num_folded=3)
+
+    def test_other_kinds_of_convolutions_stay(self, photo):
+        grid = keras.layers.Conv2D(6, 3, dilation_rate=2, use_bias=False)(photo)
+        grid = keras.layers.BatchNormalization()(grid)
+        grid = keras.layers.Conv2D(6, 1, groups=3, use_bias=False)(grid)
+        grid = keras.layers.BatchNormalization()(grid)
+        grid = keras.layers.DepthwiseConv2D(2, dilation_rate=2, use_bias=False)(grid)
+        grid = keras.layers.BatchNormalization()(grid)
+        check(randomise(keras.Model(photo, grid)), num_folded=0)
+
     def test_what_others_read_too_stays_as_it_is(self, photo):
         shared = keras.layers.Conv2D(3, 1, use_bias=False)(photo)
         normed = keras.layers.BatchNormalization()(shared)
