@@ -82,7 +82,7 @@ def _without_garbage_collection() -> Iterator[None]:
 def _without_extras() -> Iterator[None]:
     """Hides packages that Keras can do without from whoever imports them meanwhile."""
     hidden = [name for name in _KERAS_EXTRAS if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  `None` is how Python is told that there is none.
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # so Python is told that there is none
     try:
         yield
     finally:
