@@ -98,8 +98,9 @@ class Encoder:
         self._compiled = self._compile()
 
     def _compile(self):
-        side = self.image_size
-        return tf.function(self._encode, input_signature=[tf.TensorSpec((None, side, side, 3), tf.uint8)])
+        shape = (None, self.image_size, self.image_size, 3)
+        # Nothing in it needs AutoGraph, which would read and rewrite all of its Python first.
+        return tf.function(self._encode, input_signature=[tf.TensorSpec(shape, tf.uint8)], autograph=False)
 
     def _encode(self, photos):
         return call_folded(self.model, specs.ENCODERS[self.name].preprocess(tf.cast(photos, "float32")))
