@@ -19,6 +19,7 @@ Legend: `B` photos, `K` beams, `V` vocabulary, `S` what attention ranges over, `
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -73,7 +74,7 @@ class Hypothesis:
 
 
 class BeamSearch:
-    """Beam search with one step function, compiled once for all ways to search and sizes of a batch.
+    """Beam search with one step function, compiled for each set of rules: once for one photo, once for batches.
 
     Args:
         step: Scores the next words.
@@ -100,7 +101,7 @@ class BeamSearch:
         self._step, self._start_id, self._end_id = step, start_id, end_id
         self._forbidden_ids, self._said_once = list(forbidden_ids), dict(said_once or {})
         self._rarity, self._weigh = np.float32(rarity), weigh
-        self._compiled = tf.function(self._traced_search, autograph=False, reduce_retracing=True)
+        self._compiled: dict[tuple[bool, _Rules], Callable] = {}
 
     def search(self, state: Any, search: config.DecodingConfig) -> list[list[Hypothesis]]:
         """Searches the likeliest captions of a batch of photos.
@@ -112,56 +113,59 @@ class BeamSearch:
         Returns:
             For each photo its hypotheses, best first, at most `K` and at least one.
         """
-        # 0 stands for no rule: no phrase is longer than a caption.
-        no_repeat = search.no_repeat or search.max_length + 1
-        numbers = (search.num_beams, search.max_length, no_repeat, float(search.rarity))
-        found = self._compiled(state, *map(tf.constant, (*numbers, search.say_once, search.careful)))
+        rules, is_one = _Rules.of(search), len(tf.nest.flatten(state)[0]) == 1
+        if (is_one, rules) not in self._compiled:
+            # One photo has a function of its own, in which all sizes are known: its arithmetic is so little that
+            # finding out sizes again for each word takes a good part of the time.
+            traced = functools.partial(self._traced_search, rules)
+            self._compiled[is_one, rules] = tf.function(traced, autograph=False, reduce_retracing=not is_one)
+        found = self._compiled[is_one, rules](state, tf.constant(search.rarity, tf.float32))
         return _Found(*(tensor.numpy() for tensor in found)).rank(search)
 
-    def _traced_search(self, state, num_beams, max_length, no_repeat, rarity, say_once, careful):
+    def _traced_search(self, rules: "_Rules", state, rarity):
         """Returns what `_Found` holds."""
-        num_photos = tf.shape(tf.nest.flatten(state)[0])[0]
-        beams = _start_beams(state, num_photos, num_beams, max_length, self._start_id)
+        num_photos = _size(tf.nest.flatten(state)[0], 0)
+        is_one = isinstance(num_photos, int) and num_photos == 1
+        beams = _start_beams(state, num_photos, rules, self._start_id)
         history = [tf.TensorArray(kind, 0, dynamic_size=True) for kind in (tf.int32, tf.float32, tf.float32)]
 
         def extend(length, beams, history):
             log_probs, attention_scores, state = self._step(beams.last, beams.parents, beams.state)
             state = tf.nest.map_structure(lambda new, old: tf.ensure_shape(new, old.shape), state, beams.state)
-            log_probs = tf.cond(rarity > 0, lambda: self._favour_rare(log_probs, rarity), lambda: log_probs)
-            log_probs = tf.cond(careful, lambda: self._weigh(log_probs), lambda: log_probs)
-            log_probs = self._forbid(log_probs, length, beams, no_repeat, say_once)
+            log_probs = tf.nn.log_softmax(log_probs + rarity * self._rarity) if rules.favour_rare else log_probs
+            log_probs = self._weigh(log_probs) if rules.careful else log_probs
+            log_probs = self._forbid(log_probs, length, beams, rules)
             extended, choices, numbers = _extend(beams._replace(state=state), length, log_probs, self._end_id)
             parts = []
             for part in (choices, numbers, attention_scores):
                 # Photos that have left the batch keep their places here.
-                shape = tf.concat([[num_photos], tf.shape(part)[1:]], 0)
-                parts.append(tf.scatter_nd(beams.photos[:, None], part, shape))
+                shape = [num_photos, *(_size(part, axis) for axis in (1, 2))]
+                parts.append(part if is_one else tf.scatter_nd(beams.photos[:, None], part, shape))
             history = [array.write(length, part) for array, part in zip(history, parts, strict=True)]
-            return length + 1, _drop_done(extended), history
+            return length + 1, extended if is_one else _drop_done(extended), history
 
+        shapes = tf.nest.map_structure(lambda part: part.shape if is_one else _any_photos(part), beams)
         _, beams, history = tf.while_loop(
-            lambda length, beams, _: (length < max_length) & (tf.size(beams.photos) > 0),
+            lambda length, beams, _: (length < rules.max_length) & tf.reduce_any(_are_going(beams)),
             extend,
             (0, beams, history),
-            (tf.TensorShape([]), tf.nest.map_structure(_any_photos, beams), [tf.TensorShape(None)] * len(history)),
+            (tf.TensorShape([]), shapes, [tf.TensorShape(None)] * len(history)),
         )
         return *(array.stack() for array in history), beams.photos, tf.math.is_finite(beams.totals)
 
-    def _favour_rare(self, log_probs, rarity):
-        return tf.nn.log_softmax(log_probs + rarity * self._rarity)
-
-    def _forbid(self, log_probs, length, beams: "_Beams", no_repeat, say_once):
+    def _forbid(self, log_probs, length, beams: "_Beams", rules: "_Rules"):
         """Takes away the words that a beam may not write: in every caption, and after those that it holds."""
         size = log_probs.shape[-1]
         never, first = np.zeros((2, size), np.float32)
         never[self._forbidden_ids] = first[[*self._forbidden_ids, self._end_id]] = -np.inf
         # A caption has at least one word.
         log_probs += tf.where(length == 0, first, never)
-        is_once = tf.constant(np.isin(np.arange(size), list(self._said_once)))
-        again = (beams.repeated >= no_repeat - 1) | (say_once & tf.gather(is_once, beams.tokens))
-        places = tf.where(again & (tf.range(tf.shape(again)[2]) < length))  # (words, 3)
-        words = tf.gather_nd(beams.tokens, places)[:, None]
-        words = tf.cond(say_once, lambda: tf.gather(self._alike(size), words[:, 0]), lambda: words)  # (words, M)
+        again = beams.repeated >= rules.no_repeat - 1
+        if rules.say_once:
+            again |= tf.gather(np.isin(np.arange(size), list(self._said_once)), beams.tokens)
+        places = tf.where(again & (tf.range(rules.max_length) < length))  # (words, 3)
+        words = tf.gather_nd(beams.tokens, places)
+        words = tf.gather(self._alike(size), words) if rules.say_once else words[:, None]  # (words, M)
         beam_of_each = tf.repeat(places[:, :2], tf.shape(words)[1], axis=0)
         places = tf.concat([beam_of_each, tf.cast(tf.reshape(words, [-1, 1]), places.dtype)], axis=1)
         return tf.tensor_scatter_nd_update(log_probs, places, tf.fill(tf.shape(places)[:1], -np.inf))
@@ -171,6 +175,23 @@ class BeamSearch:
         width = max(map(len, self._said_once.values()), default=1)
         rows = [self._said_once.get(word, (word,)) for word in range(size)]
         return np.array([[*row, *[word] * (width - len(row))] for word, row in enumerate(rows)], np.int32)
+
+
+class _Rules(NamedTuple):
+    """What a search is compiled for; as in `config.DecodingConfig`."""
+
+    num_beams: int
+    max_length: int
+    no_repeat: int
+    say_once: bool
+    careful: bool
+    favour_rare: bool
+
+    @classmethod
+    def of(cls, search: config.DecodingConfig) -> "_Rules":
+        # 0 stands for no rule: no phrase is longer than a caption.
+        no_repeat = search.no_repeat or search.max_length + 1
+        return cls(search.num_beams, search.max_length, no_repeat, search.say_once, search.careful, search.rarity > 0)
 
 
 class _Beams(NamedTuple):
@@ -197,10 +218,10 @@ class _Beams(NamedTuple):
     state: Any
 
 
-def _start_beams(state, num_photos, num_beams, max_length, start_id: int) -> _Beams:
-    shape = tf.stack([num_photos, num_beams])
-    nothing = tf.zeros(tf.concat([shape, [max_length]], 0), tf.int32)
-    beams = tf.range(num_beams) + tf.zeros(shape, tf.int32)
+def _start_beams(state, num_photos, rules: _Rules, start_id: int) -> _Beams:
+    shape = (num_photos, rules.num_beams)
+    nothing = tf.zeros((*shape, rules.max_length), tf.int32)
+    beams = tf.range(rules.num_beams) + tf.zeros(shape, tf.int32)
     return _Beams(
         photos=tf.range(num_photos),
         num_finished=tf.zeros(num_photos, tf.int32),
@@ -214,6 +235,12 @@ def _start_beams(state, num_photos, num_beams, max_length, start_id: int) -> _Be
     )
 
 
+def _size(tensor: tf.Tensor, axis: int) -> Any:
+    """Returns a size as a number if it is known when a function is compiled, else as a tensor."""
+    known = tensor.shape[axis]
+    return tf.shape(tensor)[axis] if known is None else known
+
+
 def _any_photos(part: tf.Tensor) -> tf.TensorShape:
     return tf.TensorShape([None, *part.shape[1:]])
 
@@ -225,11 +252,11 @@ def _extend(beams: _Beams, length, log_probs, end_id: int) -> tuple[_Beams, tf.T
         The beams; the choices, int32 `(B, K, 3)`: of each new beam its parent and its word, of each old one whether it
         ended; the numbers, float32 `(B, K, 2)`: the log-probability of that word, and of the end.
     """
-    num_beams = tf.shape(log_probs)[1]
+    num_photos, num_beams, num_words = (_size(log_probs, axis) for axis in range(3))
     # At most K candidates can end, one for each beam, so 2K hold K that live on, and no beam has more among them.
-    each = tf.minimum(2 * num_beams, log_probs.shape[-1])
+    each = min(2 * num_beams, num_words)
     best, best_words = tf.math.top_k(log_probs, each)  # (B, K, each)
-    joined = tf.stack([tf.shape(log_probs)[0], num_beams * each])
+    joined = (num_photos, num_beams * each)
     best_words = tf.reshape(best_words, joined)
     totals = tf.reshape(beams.totals[:, :, None] + tf.cast(best, tf.float64), joined)
     totals, order = tf.math.top_k(totals, 2 * num_beams)  # (B, 2K)
@@ -250,7 +277,7 @@ def _extend(beams: _Beams, length, log_probs, end_id: int) -> tuple[_Beams, tf.T
         totals=totals,
         last=words,
         parents=parents,
-        tokens=tf.where(tf.range(tf.shape(tokens)[2]) == length, words[:, :, None], tokens),
+        tokens=tf.where(tf.range(tokens.shape[2]) == length, words[:, :, None], tokens),
         # Moved by one: they are of the words before each word.
         repeated=tf.pad(repeated[:, :, :-1], [[0, 0], [0, 0], [1, 0]]),
         state=beams.state,
@@ -259,11 +286,14 @@ def _extend(beams: _Beams, length, log_probs, end_id: int) -> tuple[_Beams, tf.T
     return extended, tf.stack([parents, words, ended], axis=2), numbers
 
 
+def _are_going(beams: _Beams) -> tf.Tensor:
+    """Says which photos are not done, bool `(B,)`."""
+    return (beams.num_finished < beams.totals.shape[1]) & tf.reduce_any(tf.math.is_finite(beams.totals), axis=1)
+
+
 def _drop_done(beams: _Beams) -> _Beams:
     """Takes the photos that are done out of the batch if they are many."""
-    num_photos, num_beams = tf.unstack(tf.shape(beams.totals))
-    going = (beams.num_finished < num_beams) & tf.reduce_any(tf.math.is_finite(beams.totals), axis=1)
-    going = tf.where(going)[:, 0]
+    num_photos, going = tf.size(beams.photos), tf.where(_are_going(beams))[:, 0]
     return tf.cond(
         tf.size(going) <= tf.cast((1 - _DONE_SHARE) * tf.cast(num_photos, tf.float32), tf.int32),
         lambda: tf.nest.map_structure(lambda part: tf.gather(part, going), beams),

@@ -18,8 +18,8 @@ class DecoderStep:
 
     def __init__(self, decoder: CaptionDecoder):
         self._decoder = decoder
-        self._start = tf.function(self._traced_start, reduce_retracing=True)
-        self._read = tf.function(self._traced_read, reduce_retracing=True)
+        self._start = tf.function(self._traced_start, reduce_retracing=True, autograph=False)
+        self._read = tf.function(self._traced_read, reduce_retracing=True, autograph=False)
 
     def start(self, pooled, regions, num_beams: int):
         """Reads the photos.
@@ -32,7 +32,7 @@ class DecoderStep:
         Returns:
             The LSTM's hidden and cell state, `(B, K, U)` each, memory `(B, S, M)` and keys `(B, S, A)`.
         """
-        return self._start(tf.cast(pooled, "float32"), tf.cast(regions, "float32"), tf.constant(num_beams))
+        return self._start(tf.cast(pooled, "float32"), tf.cast(regions, "float32"), num_beams)
 
     def step(self, token_ids, parents, state):
         """Extends hypotheses by one word, see `captioner.decoder.beam_search.StepFunction`."""

@@ -33,6 +33,7 @@ class Stem:
         self._compiled = tf.function(
             lambda photos: call_folded(network, preprocess(tf.cast(photos, "float32"))),
             input_signature=[tf.TensorSpec((None, side, side, 3), tf.uint8)],
+            autograph=False,
         )
 
     def encode(self, photos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """Beam search on steps whose log-probabilities are typed in."""
 
+import dataclasses
 import functools
 import itertools
 
@@ -291,9 +292,34 @@ def test_a_batch_is_searched_as_each_photo_by_hand(two_words_search, num_beams, 
         assert [h.log_prob for h in hypotheses] == pytest.approx([total for _, total, _ in by_hand], abs=1e-5)
 
 
-def test_one_search_is_compiled_for_all_settings(two_words_search):
-    state = (tf.fill((3, 7, 7, 7), -2.0), tf.zeros((3, 2), tf.int32))
-    two_words_search.search(state, config.DecodingConfig(2, 5))
-    traced = two_words_search._compiled.experimental_get_tracing_count()
-    two_words_search.search(state, config.DecodingConfig(2, 9, 2.0, 1, True))
-    assert two_words_search._compiled.experimental_get_tracing_count() == traced
+def count_compiled(search):
+    return sum(compiled.experimental_get_tracing_count() for compiled in search._compiled.values())
+
+
+def test_a_search_is_compiled_once_for_a_photo_and_once_for_batches(two_words_search):
+    def search(num_photos, settings):
+        state = (tf.fill((num_photos, 7, 7, 7), -2.0), tf.zeros((num_photos, 2), tf.int32))
+        before = count_compiled(two_words_search)
+        two_words_search.search(state, settings)
+        return count_compiled(two_words_search) - before
+
+    settings = config.DecodingConfig(2, 5)
+    assert [search(1, settings) for _ in range(3)] == [1, 0, 0]
+    # Of the second size TensorFlow learns that sizes differ.
+    assert [search(count, settings) for count in (3, 4, 5, 1, 32)] == [1, 1, 0, 0, 0]
+    # What is left to ranking, or is a number, is not compiled anew.
+    rare = dataclasses.replace(settings, rarity=0.1)
+    assert search(1, dataclasses.replace(settings, length_penalty=2.0)) == 0
+    assert [search(1, dataclasses.replace(rare, rarity=rarity)) for rarity in (0.1, 0.2)] == [1, 0]
+
+
+def test_a_photo_alone_is_searched_as_in_a_batch(two_words_search):
+    tables = np.random.default_rng(1).normal(size=(6, 7, 7, 7)).astype(np.float32) * 2
+    tables[:3, :, :, END] += 6
+    tables -= np.log(np.exp(tables).sum(axis=3, keepdims=True))
+    settings = config.DecodingConfig(3, 6, 0.7, 2, True)
+    together = two_words_search.search((tf.constant(tables), tf.zeros((6, 3), tf.int32)), settings)
+    for table, expected in zip(tables, together, strict=True):
+        [alone] = two_words_search.search((tf.constant(table[None]), tf.zeros((1, 3), tf.int32)), settings)
+        assert [(h.token_ids, h.finished) for h in alone] == [(h.token_ids, h.finished) for h in expected]
+        assert [h.log_prob for h in alone] == pytest.approx([h.log_prob for h in expected], abs=1e-6)
