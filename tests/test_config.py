@@ -93,3 +93,8 @@ def test_one_seed_is_that_of_every_stage():
     recipe = config.RecipeConfig(seed=3)
     stages = recipe.suggest_training(100), recipe.suggest_fine_tuning(), recipe.suggest_self_critical()
     assert [stage.seed for stage in stages] == [3, 3, 3]
+
+
+def test_all_encoders_but_the_compact_one_look_at_the_mirror_image_too_unless_they_are_told():
+    assert [name for name in config.ENCODERS if config.is_mirrored(name)] == list(config.ENCODERS[:-1])
+    assert config.is_mirrored("compact", True) and not config.is_mirrored("vgg16", False)

@@ -1,8 +1,7 @@
 """The model card of a captioner: what it is, what it scored, what it cannot do, and its terms."""
 
-from captioner import config, files
 from captioner.artifacts import confidence
-from captioner.encoders import specs
+from captioner.encoders import compact, specs
 from captioner.encoders.encoder import Encoder
 from captioner.inference import Captioner
 
@@ -26,6 +25,7 @@ def write_card(captioner: Captioner, name: str, metrics: dict) -> str:
         if key in metrics
     )
     subject = confidence.subject_of(metrics)
+    is_tuned = bool(captioner.encoder.changed_layers) or _went_on(metrics.get("fine_tuning"), "epoch")
     return _CARD.format(
         name=name,
         subject=subject,
@@ -33,9 +33,9 @@ def write_card(captioner: Captioner, name: str, metrics: dict) -> str:
         sureness=_describe_confidence(metrics),
         limits=_LIMITS[subject],
         terms=_TERMS[subject],
-        encoder=_describe_encoder(captioner.encoder),
+        encoder=_describe_encoder(captioner.encoder, is_tuned),
         data=metrics.get("data", "its data set"),
-        training=_describe_training(metrics, bool(captioner.encoder.changed_layers)),
+        training=_describe_training(metrics, is_tuned),
         effort=_describe_effort(metrics),
         words=len(captioner.vocabulary),
         parameters=captioner.decoder.count_params() / 1e6,
@@ -57,17 +57,22 @@ def _describe_confidence(metrics: dict) -> str:
 
 
 def _describe_training(metrics: dict, is_tuned: bool) -> str:
-    """Returns how a decoder was trained; `refinement` of its metrics has a row for each round, 0 before the first."""
-    text, refinement = "by likelihood", metrics.get("refinement") or []
+    """Returns how a decoder was trained."""
+    text = "by likelihood"
     if "taught_by" in metrics:
         text += ", together with its encoder, from photos"
         teachers = " and ".join(f"`{name}`" for name in metrics["taught_by"])
         text += f", and by the words that {teachers} found likely" if teachers else ""
     elif is_tuned:
         text += ", at first alone, then with the last stages of its encoder"
-    if not refinement or not max(refinement, key=lambda row: row["val_cider_d"])["round"]:
+    if not _went_on(metrics.get("refinement"), "round"):
         return text
     return f"{text} and then by the CIDEr-D of its own captions"
+
+
+def _went_on(history: list[dict] | None, count: str) -> bool:
+    """Says whether a stage brought anything; the first row of its history is of the captioner as it came."""
+    return max(history, key=lambda row: row["val_cider_d"])[count] > 0 if history else False
 
 
 def _describe_effort(metrics: dict) -> str:
@@ -77,25 +82,18 @@ def _describe_effort(metrics: dict) -> str:
     return f"\n  The training took {sum(metrics['minutes'].values()):.0f} minutes on {metrics['trained_on']}."
 
 
-def _describe_encoder(encoder: Encoder) -> str:
-    frozen = "trained with the decoder" if encoder.changed_layers else "frozen"
+def _describe_encoder(encoder: Encoder, is_tuned: bool) -> str:
+    frozen = "trained with the decoder" if is_tuned else "frozen"
     text = f"Encoder: `{encoder.name}`, {frozen}, regions from its layer `{encoder.regions_layer}`."
     text += " Features are means over the photo and its mirror image." if encoder.mirrored else ""
-    if encoder.changed_layers:
-        text += "\n  `fine_tuned.h5` holds what was changed of it."
-        origin = specs.ENCODERS[encoder.name].origin
-        text += f" It is {origin}." if origin else ""
-    description = encoder.weights_file and encoder.weights_file.with_name(config.ENCODER_FILE)
-    if not encoder.is_ours or not description or not description.is_file():
+    if not encoder.is_ours and not encoder.changed_layers:
         return text
-    facts = files.read_json(description)
-    teacher = f"taught by `{facts['teacher']}`" if facts["teacher"] else "taught by captions alone"
-    pictures = f"{facts['train_photos']:,} train pictures of {' and '.join(facts['data'])}"
-    return (
-        f"{text}\n"
-        f"  It is this project's own: {facts['parameters'] / 1e6:.1f} million parameters, {teacher} on "
-        f"{facts['views']:,} views of\n  {pictures}; what that gave is in `{config.ENCODER_FILE}`."
-    )
+    file, held = (compact.WEIGHTS_FILE, "all") if encoder.is_ours else ("fine_tuned.h5", "what was changed")
+    origin = specs.ENCODERS[encoder.name].origin
+    text += f"\n  `{file}` holds {held} of it." + (f" It is {origin}." if origin else "")
+    if learnt_by := encoder.facts.get("captioner"):
+        text += f" It comes from the captioner `{learnt_by}`."
+    return text
 
 
 _CARD = """# Captioner `{name}`

@@ -30,7 +30,7 @@ def load_teacher(folder: Path) -> TeachingCaptioner:
         kernels.load_kernels(network, folder / KERNELS_FILE)
     if (fingerprint := weights.digest_weights(whole)) != settings["fingerprint"]:
         raise ValueError(
-            f"The captioner at {folder} was trained with other weights of {name}, so it cannot teach: "
+            f"The captioner at {folder} was trained with other weights of {name}, so it cannot be used: "
             f"{settings['fingerprint']} is expected. Received: {fingerprint}"
         )
     words = Vocabulary.load(folder / VOCABULARY_FILE).words

@@ -39,16 +39,10 @@ def read_looked_at(folder: str | Path = RESULTS_DIR) -> dict:
 
 
 def keep_result(captioner_dir: str | Path, folder: str | Path = RESULTS_DIR) -> Path:
-    """Copies the metrics of a captioner, without its captions, to the results; returns the file.
-
-    What is known of an encoder of our own goes with it, as `encoder_facts`.
-    """
+    """Copies the metrics of a captioner, without its captions, to the results; returns the file."""
     report = catalogue.read_metrics(captioner_dir)
     report = {key: value for key, value in report.items() if key != "captions"}
     report["test"] = {key: value for key, value in report.get("test", {}).items() if key != "captions"}
-    description = Path(captioner_dir) / config.ENCODER_FILE
-    if description.is_file():
-        report["encoder_facts"] = files.read_json(description)
     name = f"{report['data']}-{report['captioner']}.json"
     if not files.is_plain_name(name):
         raise ValueError(f"The names in {captioner_dir} lead to another folder. Received: {name!r}")

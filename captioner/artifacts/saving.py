@@ -2,13 +2,12 @@
 
 `artifacts/<name>/` holds `decoder.keras`, `vocabulary.json`, `config.json` (which encoder with which weights, how to
 search, how captions were cleaned), `metrics.json` (what was measured), `README.md` (the model card) and `manifest.json`
-(digests of all of these); where the encoder learnt, `fine_tuned.h5`, and where it is our own, its weights. It is
-written beside its place and renamed, so nobody ever loads half of one. Nothing in it is pickled.
+(digests of all of these); where the encoder learnt, `fine_tuned.h5`, and where it ships with the project, all of its
+weights. It is written beside its place and renamed, so nobody ever loads half of one. Nothing in it is pickled.
 """
 
 import dataclasses
 import json
-import shutil
 from pathlib import Path
 
 from captioner import config, files, float16
@@ -51,13 +50,11 @@ def save_captioner(captioner: Captioner, folder: str | Path, metrics: dict, *, r
 
 def _write_files(captioner: Captioner, new: Path, name: str, metrics: dict) -> None:
     save_decoder(captioner.decoder, new / parts.DECODER_FILE)
-    if captioner.encoder.is_ours and captioner.encoder.weights_file:
-        shutil.copyfile(captioner.encoder.weights_file, new / compact.WEIGHTS_FILE)
-        description = captioner.encoder.weights_file.with_name(config.ENCODER_FILE)
-        if description.is_file():
-            shutil.copyfile(description, new / config.ENCODER_FILE)
-    if captioner.encoder.changed_layers:
-        kernels.save_kernels(captioner.encoder.model, captioner.encoder.changed_layers, new / parts.KERNELS_FILE)
+    encoder = captioner.encoder
+    if encoder.is_ours:
+        compact.save_weights(encoder.network, new, encoder.facts)
+    elif encoder.changed_layers:
+        kernels.save_kernels(encoder.model, encoder.changed_layers, new / parts.KERNELS_FILE)
     captioner.vocabulary.save(new / parts.VOCABULARY_FILE)
     _write_json(new / catalogue.CONFIG_FILE, _describe(captioner))
     _write_json(new / catalogue.METRICS_FILE, metrics)

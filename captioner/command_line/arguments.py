@@ -127,28 +127,11 @@ def build_parser(runs: Mapping[str, Callable], name: str) -> argparse.ArgumentPa
     options.add_number(tune, "seed", 0, "of weights, order and dropout", default=config.RecipeConfig.seed)
     options.add_name_options(tune, "encoder, data, seed and whether it was taught")
 
-    distill = add_command("distill")
-    options.add_data_option(distill)
-    distill.add_argument(
-        "--teacher",
-        choices=config.TEACHERS,
-        default="mobilenet_v2",
-        help="encoder to learn from (default: mobilenet_v2)",
-    )
-    distill.add_argument(
-        "--without-teacher",
-        action="store_true",
-        help="learn from the captions' words alone, for comparison; the teacher judges all the same",
-    )
-    options.add_number(distill, "drawings", 0, "drawn pictures besides", default=2000)
-    options.add_number(distill, "batch-size", 1, "views in a step (default: 64; 256 suits a GPU)")
-    options.add_number(distill, "views", 1, "views in all (default: 500,000)")
-    options.add_number(distill, "seed", 0, "of weights and views", default=0)
-    distill.add_argument(
-        "--name",
-        type=options.folder_name,
-        help="folder in data/distillation/ (default: compact, and whom it learns from)",
-    )
+    shrink = add_command("shrink")
+    shrink.add_argument("captioner", metavar="CAPTIONER", help="its name in artifacts/, or its folder")
+    options.add_data_option(shrink)
+    shrink.add_argument("--test", action="store_true", help="measure it on the test split, too")
+    options.add_name_options(shrink, "compact, and what else the captioner's says")
 
     download = add_command("download")
     download.add_argument("--folder", type=Path, metavar="DIR", help="default: data/flickr8k")

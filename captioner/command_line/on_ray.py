@@ -58,8 +58,9 @@ def run_extract(options: argparse.Namespace) -> int:
     name, why = weights.choose_encoder(options.encoder)
     steps.say(why)
     path = str(options.encoder_weights.resolve()) if options.encoder_weights else "imagenet"
-    fingerprint = load_encoder(name, weights=path, mirrored=options.mirrored).fingerprint
-    return run(jobs.ExtractJob(name, path, options.mirrored, fingerprint), options)
+    mirrored = config.is_mirrored(name, options.mirrored)
+    fingerprint = load_encoder(name, weights=path, mirrored=mirrored).fingerprint
+    return run(jobs.ExtractJob(name, path, mirrored, fingerprint), options)
 
 
 def run(job: jobs.CaptionJob | jobs.ExtractJob, options: argparse.Namespace) -> int:

@@ -178,13 +178,12 @@ def add_encoder_options(command: argparse.ArgumentParser) -> None:
         "--encoder-weights",
         type=Path,
         metavar="PATH",
-        help="weights of that encoder, a file or what distill made (default: those that come with the encoder)",
+        help="weights of that encoder, a file or a folder (default: those that come with the encoder)",
     )
     command.add_argument(
         "--mirrored",
         action=argparse.BooleanOptionalAction,
-        default=config.MIRRORED,
-        help="average what the encoder sees in a photo and in its mirror image (default: it does)",
+        help="average what the encoder sees in a photo and in its mirror image (default: all do but compact)",
     )
 
     def check(options: argparse.Namespace) -> None:

@@ -1,15 +1,8 @@
-"""Random views of photos: parts of them, mirrored, in other colours, blended with one another.
+"""Random views of photos: parts of them, mirrored, in other colours.
 
 What is drawn at random is NumPy's, what is done to pixels is `keras.ops`, so that it runs where the training does.
-Legend: `B` batch, `S` side of a photo and `V` side of a view in pixels, `W` words.
-
-References:
-    L. Beyer et al., "Knowledge distillation: A good teacher is patient and consistent", 2022 (teacher and student
-    see the same view, blended photos among them). https://arxiv.org/abs/2106.05237
-    H. Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018. https://arxiv.org/abs/1710.09412
+Legend: `B` batch, `S` side of a photo and `V` side of a view in pixels.
 """
-
-import dataclasses
 
 import numpy as np
 from keras import ops
@@ -20,46 +13,27 @@ from captioner.data.photos import draw_boxes
 WHOLE = np.array([0.0, 0.0, 1.0, 1.0], np.float32)
 
 
-@dataclasses.dataclass(frozen=True)
-class ViewsConfig:
-    """How views differ from their photos."""
-
-    # Least share of a side that a view keeps.
-    min_side: float = 0.5
-    # Largest relative change of saturation, contrast and brightness.
-    color_jitter: float = 0.25
-    # Share of the views that are blended with another; the other makes up at most a half.
-    blended: float = 0.5
-
-
-def draw_views(rng: np.random.Generator, count: int, options: ViewsConfig) -> dict[str, np.ndarray]:
+def draw_views(
+    rng: np.random.Generator, count: int, *, min_side: float, color_jitter: float, share: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Draws how `count` photos are to be seen.
 
     Args:
         rng: Source of randomness.
         count: Number of views `B`.
-        options: How views differ.
+        min_side: Least share of a side that a view keeps.
+        color_jitter: Largest relative change of saturation, contrast and brightness.
+        share: How often a view takes the place of the whole photo.
 
     Returns:
-        All float32: `boxes` `(B, 4)`, top, left, bottom, right in shares of the sides, left beyond right for the half
-        that is mirrored; `factors` `(B, 3)` for saturation, contrast and brightness; `shares` `(B,)`, how much of a
-        blend is the view itself.
+        float32 `boxes` `(B, 4)`, top, left, bottom, right in shares of the sides, left beyond right for the half that
+        is mirrored; and `factors` `(B, 3)` for saturation, contrast and brightness.
     """
-    boxes = draw_boxes(rng, (count,), min_side=options.min_side, max_side=1.0)
-    factors = rng.uniform(1 - options.color_jitter, 1 + options.color_jitter, (count, 3))
-    shares = np.where(rng.random(count) < options.blended, rng.uniform(0.5, 1.0, count), 1.0)
-    drawn = {"boxes": boxes, "factors": factors, "shares": shares}
-    return {name: values.astype(np.float32) for name, values in drawn.items()}
-
-
-def draw_some(
-    rng: np.random.Generator, count: int, options: ViewsConfig, share: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draws boxes and factors as `draw_views` does for this share of `count` photos; the others are seen whole."""
-    drawn = draw_views(rng, count, options)
+    boxes = draw_boxes(rng, (count,), min_side=min_side, max_side=1.0).astype(np.float32)
+    factors = rng.uniform(1 - color_jitter, 1 + color_jitter, (count, 3)).astype(np.float32)
     whole = rng.random(count) >= share
-    drawn["boxes"][whole], drawn["factors"][whole] = WHOLE, 1.0
-    return drawn["boxes"], drawn["factors"]
+    boxes[whole], factors[whole] = WHOLE, 1.0
+    return boxes, factors
 
 
 def see(photos, boxes, factors, size: int):
@@ -94,12 +68,6 @@ def jitter_colors(pixels, factors):
     level = ops.mean(grey, axis=(1, 2), keepdims=True)
     pixels = grey + saturation * (pixels - grey)
     return ops.clip((level + contrast * (pixels - level)) * brightness, 0.0, 255.0)
-
-
-def blend(values, shares):
-    """Blends each of `values` `(B, ...)` with the one before it in the batch; it keeps its share, of `(B,)`."""
-    shares = ops.reshape(shares, (-1, *(1,) * (len(values.shape) - 1)))
-    return shares * values + (1 - shares) * ops.roll(values, 1, axis=0)
 
 
 def _sampling_weights(first, last, side: int, size: int):

@@ -5,13 +5,14 @@ for each cell of a grid, row by row from the top left. Legend: `B` batch, `S` si
 `P` pooled size, `R` regions, `D` region depth.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from captioner.encoders import specs
+from captioner.encoders import compact, specs
 from captioner.encoders.folding import call_folded
 from captioner.encoders.grids import turn_back
 from captioner.encoders.weights import digest_weights, find_weights, load_network
@@ -33,8 +34,11 @@ class Encoder:
         fingerprint: Digest of the weights; equal weights give equal fingerprints, whatever file they came from.
         mirrored: Whether features are means over the photo and its mirror image, whose grid is turned back.
         weights_file: Where the weights came from; `None` for random ones.
-        is_ours: Whether the weights are the project's own, so that a captioner carries them with it.
+        is_ours: Whether the weights ship with the project; a captioner carries all of them with it.
         changed_layers: Layers that were fine-tuned; a captioner carries their kernels with it.
+        facts: What is known of the weights, if they ship with the project; see `captioner.encoders.compact.read_facts`.
+        network: The whole network, to its last layer.
+        model: From preprocessed pixels to `pooled` and `regions`; it shares the weights of `network`.
     """
 
     def __init__(
@@ -45,16 +49,18 @@ class Encoder:
         weights_file: Path | None = None,
         *,
         mirrored: bool = False,
+        facts: Mapping | None = None,
     ):
         spec = specs.ENCODERS[name]
         self.name = name
         self.regions_layer = regions_layer
         self.weights_file = weights_file
         self.mirrored = mirrored
+        self.facts = dict(facts or {})
         self.is_ours = spec.shipped is not None
         self.image_size = network.input.shape[1]
         self.changed_layers: tuple[str, ...] = ()
-        self._network = network
+        self.network = network
         self.fingerprint = digest_weights(network)
         self.model = specs.cut_network(name, network, regions_layer)
         self.pooled_size = self.model.output["pooled"].shape[-1]
@@ -94,7 +100,7 @@ class Encoder:
     def adopt_changes(self, layers: tuple[str, ...]) -> None:
         """Takes note that layers learnt since they were loaded: features are now those of another encoder."""
         self.changed_layers = layers
-        self.fingerprint = digest_weights(self._network)
+        self.fingerprint = digest_weights(self.network)
         self._compiled = self._compile()
 
     def _compile(self):
@@ -125,7 +131,7 @@ def load_encoder(
         mirrored: Whether features are means over the photo and its mirror image.
 
     Raises:
-        ValueError: If name or layer are unknown, or the file does not hold this network's weights.
+        ValueError: If name or layer are unknown, or a file is damaged or does not hold this network's weights.
         FileNotFoundError: If no weights can be had; the message says what was tried and what to do.
     """
     spec = specs.find_spec(name)
@@ -135,4 +141,5 @@ def load_encoder(
     if weights is None:
         return Encoder(name, spec.build(), regions_layer, mirrored=mirrored)
     path = find_weights(name, None if weights == "imagenet" else weights)
-    return Encoder(name, load_network(name, path), regions_layer, path, mirrored=mirrored)
+    facts = compact.read_facts(path) if spec.shipped else None
+    return Encoder(name, load_network(name, path), regions_layer, path, mirrored=mirrored, facts=facts)

@@ -12,10 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from captioner.encoders.compact import Convolution, Normalization
-
-_CONVOLUTIONS = (Convolution, keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
-_NORMS = (Normalization, keras.layers.BatchNormalization)
+_CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
 
 def call_folded(network: keras.Model, inputs: tf.Tensor) -> Any:
@@ -55,7 +52,8 @@ def _find_norms(network: keras.Model) -> dict[str, keras.Layer]:
     times_read = Counter([*read, *map(id, keras.tree.flatten(network.output))])
     norms = {}
     for norm in network.layers:
-        if isinstance(norm, _NORMS) and times_read[id(norm.input)] == 1 and getattr(norm, "axis", -1) in (-1, 3):
+        is_norm = isinstance(norm, keras.layers.BatchNormalization) and norm.axis in (-1, 3)
+        if is_norm and times_read[id(norm.input)] == 1:
             maker = makers[id(norm.input)]
             if _is_bare(maker):
                 norms[maker.name] = norm
@@ -64,8 +62,6 @@ def _find_norms(network: keras.Model) -> dict[str, keras.Layer]:
 
 def _is_bare(layer: keras.Layer) -> bool:
     """Says whether a layer is a convolution and nothing else, of the kind that `_convolve` knows."""
-    if isinstance(layer, Convolution):
-        return True
     return (
         isinstance(layer, _CONVOLUTIONS)
         and not layer.use_bias
@@ -79,10 +75,7 @@ def _convolve(layer: keras.Layer, norm: keras.Layer | None, inputs: tf.Tensor) -
     """Calls a convolution, and the norm behind it if there is one."""
     kernel = _read(layer.kernel)
     factor, offset = _read_norm(norm) if norm else (np.float32(1), None)
-    if isinstance(layer, Convolution):
-        kernel = (kernel * factor).reshape(layer.size, layer.size, -1, layer.filters)
-        outputs = tf.nn.conv2d(inputs, kernel, layer.size if layer.patches else 1, "SAME")
-    elif isinstance(layer, keras.layers.DepthwiseConv2D):
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
         kernel = kernel * np.reshape(factor, (-1, 1))
         outputs = tf.nn.depthwise_conv2d(inputs, kernel, (1, *layer.strides, 1), layer.padding.upper())
     else:
@@ -92,12 +85,11 @@ def _convolve(layer: keras.Layer, norm: keras.Layer | None, inputs: tf.Tensor) -
 
 def _read_norm(norm: keras.Layer) -> tuple[np.ndarray, np.ndarray]:
     """Returns factor and offset of each channel, float32 `(C,)`."""
-    scale, offset = (norm.scale, norm.offset) if isinstance(norm, Normalization) else (norm.gamma, norm.beta)
     factor = 1 / np.sqrt(_read(norm.moving_variance) + norm.epsilon)
-    if scale is not None:
-        factor *= _read(scale)
+    if norm.gamma is not None:
+        factor *= _read(norm.gamma)
     shift = -_read(norm.moving_mean) * factor
-    return factor, shift if offset is None else shift + _read(offset)
+    return factor, shift if norm.beta is None else shift + _read(norm.beta)
 
 
 def _read(variable: keras.Variable) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 def find_kernels(network: keras.Model) -> dict[str, keras.Variable]:
     """Returns layer name -> kernel of each convolution: what learns when an encoder is fine-tuned."""
     convolutions = [layer for layer in network.layers if not isinstance(layer, keras.layers.Dense)]
-    # Norms have vectors alone; the compact encoder keeps its kernels as matrices.
+    # Norms have vectors alone.
     return {layer.name: weight for layer in convolutions for weight in layer.weights if len(weight.shape) > 1}
 
 

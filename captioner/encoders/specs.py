@@ -50,7 +50,7 @@ class EncoderSpec:
         url: Keras' release of the ImageNet weights; empty where there is none.
         image_size: Side `S` of the square photo.
         md5: What Keras says the file at `url` hashes to; `None` where it says nothing.
-        shipped: Where the weights of our own encoder lie; `None` where they must be fetched.
+        shipped: Where the weights lie that ship with the project; `None` where they must be fetched.
         packaged: The package that holds the weights, if one does.
         last_frozen_layer: The stages behind it learn when the encoder is fine-tuned, see
             `captioner.training.fine_tuning`; `None` where nothing does.
@@ -107,12 +107,13 @@ ENCODERS = {
     ),
     "compact": EncoderSpec(
         build=compact.build_network,
-        preprocess=compact.preprocess,
+        preprocess=keras.applications.mobilenet_v2.preprocess_input,
         pooled_layer=None,
         regions_layers=(compact.GRID_LAYER,),
-        image_size=compact.CompactConfig.image_size,
+        image_size=compact.IMAGE_SIZE,
         shipped=config.SHIPPED_DIR / "compact" / compact.WEIGHTS_FILE,
-        last_frozen_layer="stage0_block1_add",
+        last_frozen_layer="block_12_add",
+        origin="MobileNetV2 by M. Sandler et al., Apache-2.0",
     ),
 }
 

@@ -26,12 +26,7 @@ def load_network(name: str, path: Path) -> keras.Model:
     Raises:
         ValueError: If the file does not hold this network's weights.
     """
-    # Captioners keep the shape of the compact encoder that they were trained on.
-    network = (
-        compact.build_network(compact.read_architecture(path.parent))
-        if name == "compact"
-        else specs.ENCODERS[name].build()
-    )
+    network = specs.ENCODERS[name].build()
     try:
         packaged = specs.ENCODERS[name].packaged
         if packaged and path.suffix == TORCH_SUFFIX:
@@ -40,10 +35,10 @@ def load_network(name: str, path: Path) -> keras.Model:
             _load_weights(network, path)
     # What h5py and Keras raise on files that are cut short, of another network, or no HDF5 at all.
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ValueError(
-            f"{path} does not hold the weights of {name}. Remove it, so that it is fetched again, or put the "
-            f"right file there. Received: {str(error).splitlines()[0][:120]}"
-        ) from None
+        remedy = "Remove it, so that it is fetched again, or put the right file there."
+        remedy = compact.MAKE_ENCODER_ANEW if specs.ENCODERS[name].shipped else remedy
+        reason = str(error).splitlines()[0][:120]
+        raise ValueError(f"{path} does not hold the weights of {name}. {remedy} Received: {reason}") from None
     return network
 
 
@@ -61,7 +56,7 @@ def find_weights(name: str, path: str | Path | None = None) -> Path:
     Args:
         name: One of `ENCODERS`.
         path: The file itself, or a folder that holds `<name>_imagenet.weights.h5`, or `encoder.weights.h5` where the
-            encoder is the project's own.
+            weights ship with the project.
 
     Raises:
         FileNotFoundError: If it is in none of these places and cannot be downloaded.
@@ -77,10 +72,7 @@ def find_weights(name: str, path: str | Path | None = None) -> Path:
         return file
     if spec.shipped:
         if not spec.shipped.is_file():
-            raise FileNotFoundError(
-                f"The weights of {name} are not at {spec.shipped}. Train others by `python -m captioner distill`, and "
-                "name them with --encoder-weights."
-            )
+            raise FileNotFoundError(f"The weights of {name} are not at {spec.shipped}. {compact.MAKE_ENCODER_ANEW}")
         return spec.shipped
     folder = os.environ.get(WEIGHTS_VARIABLE)
     ours = Path(folder).expanduser() / file_name if folder else None
@@ -103,7 +95,7 @@ def find_weights(name: str, path: str | Path | None = None) -> Path:
 
 
 def _find_packaged(name: str, packaged: specs.PackagedWeights, ours: Path | None) -> Path:
-    """Returns our own file if it is there, else the one in the installed package."""
+    """Returns the file in our folder if it is there, else the one in the installed package."""
     if ours and ours.is_file():
         return ours
     # Found, never imported: nothing of the package is needed but the file.

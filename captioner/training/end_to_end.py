@@ -67,7 +67,6 @@ class ViewBatches:
             for row, tokens in zip(of_photo[count - len(listed) :], listed, strict=True):
                 row[: len(tokens)] = tokens[: len(row)]
         self._num_short = count - round(count * _LONG)
-        self._views = augmentation.ViewsConfig(settings.min_crop, settings.color_jitter, blended=0.0)
 
     @property
     def num_batches(self) -> int:
@@ -86,7 +85,7 @@ class ViewBatches:
         order = random.permutation(len(self._photos))
         for start in range(0, self.num_batches * settings.photos_per_batch, settings.photos_per_batch):
             indices = order[start : start + settings.photos_per_batch]
-            boxes, factors = augmentation.draw_some(random, len(indices), self._views, settings.view_share)
+            boxes, factors = augmentation.draw_views(random, len(indices), **settings.views)
             ids = self._ids[indices]
             parts = {"shorter": ids[:, : self._num_short], "longer": ids[:, self._num_short :]}
             parts = {name: self._trim(part) for name, part in parts.items() if part.shape[1]}

@@ -55,12 +55,11 @@ class LiveViews:
     """Features of photos or of views of them, as `self_critical.Views`."""
 
     def __init__(self, viewer: Viewer, photos: np.ndarray, settings: EndToEndConfig):
-        self._viewer, self._photos, self._share = viewer, photos, settings.view_share
-        self._views = augmentation.ViewsConfig(settings.min_crop, settings.color_jitter, blended=0.0)
+        self._viewer, self._photos, self._settings = viewer, photos, settings
 
     def take(self, indices: np.ndarray, random: np.random.Generator) -> dict[str, np.ndarray]:
         """See `self_critical.Views`."""
-        boxes, factors = augmentation.draw_some(random, len(indices), self._views, self._share)
+        boxes, factors = augmentation.draw_views(random, len(indices), **self._settings.views)
         return self._viewer.look(self._photos[indices], boxes, factors)
 
 

@@ -133,7 +133,7 @@ def plan_training(settings: config.RecipeConfig, *, with_test: bool = False) -> 
     dataset, why_data = sources.obtain_dataset(settings.data, splits=splits, num_photos=settings.photos)
     name, why_encoder = weights.choose_encoder(settings.encoder)
     # The mean over both sides of a drawing would not know what its captions say: what is left and what right.
-    mirrored = settings.mirrored and not drawings.is_drawn(dataset.folder)
+    mirrored = config.is_mirrored(name, settings.mirrored) and not drawings.is_drawn(dataset.folder)
     encoder = load_encoder(name, weights=settings.encoder_weights or "imagenet", mirrored=mirrored)
     return Plan(settings, dataset, encoder, (why_data, why_encoder))
 

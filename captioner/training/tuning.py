@@ -35,7 +35,7 @@ class EndToEndConfig:
     averaging: float = 0.995
     # Epochs without a better validation CIDEr-D before training stops.
     patience: int = 8
-    # Views are cut out of photos, half of them mirrored, and their colours changed, see `ViewsConfig`.
+    # Views are cut out of photos, half of them mirrored, and their colours changed, see `draw_views`.
     min_crop: float = 0.7
     color_jitter: float = 0.15
     # How often a view takes the place of the whole photo.
@@ -59,6 +59,11 @@ class EndToEndConfig:
         config.check_share(self, "final_learning_rate_fraction", "averaging", "min_crop", "color_jitter", "view_share")
         config.check_share(self, "taught_share")
 
+    @property
+    def views(self) -> dict[str, float]:
+        """How views differ from their photos, for `captioner.encoders.augmentation.draw_views`."""
+        return {"min_side": self.min_crop, "color_jitter": self.color_jitter, "share": self.view_share}
+
 
 @dataclasses.dataclass(frozen=True)
 class TuningConfig:
@@ -67,15 +72,16 @@ class TuningConfig:
     decoder: config.DecoderConfig
     end_to_end: EndToEndConfig
     self_critical: config.SelfCriticalConfig
-    mirrored: bool = config.MIRRORED
+    mirrored: bool = True
 
 
 def suggest_tuning(
-    num_photos: int, num_captions: int, *, is_drawn: bool, seed: int, num_epochs: int, rounds: int
+    encoder: str, num_photos: int, num_captions: int, *, is_drawn: bool, seed: int, num_epochs: int, rounds: int
 ) -> TuningConfig:
     """Returns settings that suit a data set: with few photos batches are smaller, and averages over fewer steps.
 
     Args:
+        encoder: Name of the encoder.
         num_photos: Train photos.
         num_captions: Train captions.
         is_drawn: Whether they are drawings, which are seen whole and not mirrored: their captions say what is left and
@@ -100,5 +106,5 @@ def suggest_tuning(
         config.suggest_decoder(num_captions),
         together,
         config.SelfCriticalConfig(rounds=rounds, seed=seed),
-        mirrored=config.MIRRORED and not is_drawn,
+        mirrored=config.is_mirrored(encoder) and not is_drawn,
     )

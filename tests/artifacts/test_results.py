@@ -37,14 +37,6 @@ def test_a_result_is_kept_without_its_captions_and_the_best_comes_first(tmp_path
     assert list(results.read_results(tmp_path / "results")) == ["better", "lesser"]
 
 
-def test_a_result_holds_what_is_known_of_an_encoder_of_ours(tmp_path):
-    (tmp_path / "metrics.json").write_text('{"data": "flickr8k", "captioner": "own", "cider_d": 1.5}')
-    (tmp_path / "encoder.json").write_text('{"teacher": "owl"}')
-    manifest.write_manifest(tmp_path)
-    file = results.keep_result(tmp_path, tmp_path / "results")
-    assert json.loads(file.read_text())["encoder_facts"] == {"teacher": "owl"}
-
-
 @pytest.mark.parametrize("name", ["../own", "own/own", "C:own", "own\\n"])
 def test_a_result_stays_in_its_folder(tmp_path, name):
     (tmp_path / "metrics.json").write_text(json.dumps({"data": "flickr8k", "captioner": name}))

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from captioner import config, files
-from captioner.artifacts import catalogue, manifest, saving
+from captioner.artifacts import catalogue, manifest, parts, saving
 from captioner.data import vocabulary
 from captioner.decoder.network import CaptionDecoder
-from captioner.encoders import specs
+from captioner.encoders import kernels, specs
 from captioner.encoders.encoder import load_encoder
 from captioner.encoders.weights import WEIGHTS_VARIABLE
 from captioner.page import markup
@@ -74,34 +74,62 @@ def test_a_saved_captioner_is_six_files_of_json_text_and_arrays(tiny_bundle):
         assert b"__lambda__" not in archive.read("config.json")
 
 
-def test_a_captioner_of_our_own_encoder_carries_its_weights(
+def test_a_captioner_whose_encoder_ships_carries_all_of_its_weights(
     build_captioner, tiny_captioner, tiny_encoder_known, tmp_path, monkeypatch
 ):
     spec = dataclasses.replace(specs.ENCODERS["tiny"], shipped=tmp_path / "not there.h5")
     monkeypatch.setitem(specs.ENCODERS, "tiny", spec)
     weights = shutil.copy(tiny_captioner.encoder.weights_file, tmp_path / "tiny.weights.h5")
-    facts = {
-        "teacher": "owl",
-        "parameters": 2_460_000,
-        "views": 500_000,
-        "train_photos": 7440,
-        "data": ["flickr8k", "drawings"],
-    }
-    (tmp_path / "encoder.json").write_text(json.dumps(facts))
+    (tmp_path / "encoder.json").write_text(json.dumps({"captioner": "owl", "version": "0123"}))
     encoder = load_encoder("tiny", weights=weights, mirrored=True)
-    folder = saving.save_captioner(build_captioner(encoder), tmp_path / "own", {})
-    assert json.loads((folder / "encoder.json").read_text()) == facts
-    told = (
-        "this project's own: 2.5 million parameters, taught by `owl` on 500,000 views of 7,440 train pictures of "
-        "flickr8k and drawings;"
-    )
-    assert told in " ".join((folder / "README.md").read_text(encoding="utf-8").split())
-    assert (folder / "encoder.weights.h5").read_bytes() == encoder.weights_file.read_bytes()
+    # What it learnt is among them.
+    learnt = next(layer for layer in encoder.network.layers if layer.weights)
+    learnt.set_weights([2 * weight for weight in learnt.get_weights()])
+    encoder.adopt_changes((learnt.name,))
+    folder = saving.save_captioner(build_captioner(encoder), tmp_path / "own", {"fine_tuning": []})
+    facts = json.loads((folder / "encoder.json").read_text())
+    assert (facts["captioner"], facts["version"], facts["bytes"]) == (
+        "owl", "0123", (folder / "encoder.weights.h5").stat().st_size
+    )  # fmt: skip
+    card = " ".join((folder / "README.md").read_text(encoding="utf-8").split())
+    assert "`tiny`, trained with the decoder" in card and "It comes from the captioner `owl`." in card
+    assert not (folder / "fine_tuned.h5").exists()
     loaded = saving.load_captioner(folder)
     assert (loaded.encoder.fingerprint, loaded.encoder.mirrored) == (encoder.fingerprint, True)
     # Saved once more in its own place, which is then moved aside, it still has them.
     saving.save_captioner(loaded, folder, {}, replace=True)
     assert saving.load_captioner(folder).encoder.fingerprint == encoder.fingerprint
+
+
+def test_a_captioner_that_was_saved_in_two_files_is_saved_in_one(
+    build_captioner, tiny_captioner, tiny_encoder_known, tmp_path, monkeypatch
+):
+    encoder = load_encoder("tiny", weights=tiny_captioner.encoder.weights_file)
+    [(layer, kernel), *_] = kernels.find_kernels(encoder.network).items()
+    kernel.assign(2 * kernel)
+    kernels.round_kernels([kernel])
+    encoder.adopt_changes((layer,))
+    former = saving.save_captioner(build_captioner(encoder), tmp_path / "former", {})
+    assert (former / "fine_tuned.h5").is_file()
+    spec = dataclasses.replace(specs.ENCODERS["tiny"], shipped=tmp_path / "not there.h5")
+    monkeypatch.setitem(specs.ENCODERS, "tiny", spec)
+    shutil.copy(tiny_captioner.encoder.weights_file, former / "encoder.weights.h5")
+    manifest.write_manifest(former)
+    whole = saving.save_captioner(saving.load_captioner(former), tmp_path / "whole", {})
+    assert (whole / "encoder.weights.h5").is_file() and not (whole / "fine_tuned.h5").exists()
+    for folder in (former, whole):
+        assert saving.load_captioner(folder).encoder.fingerprint == encoder.fingerprint
+        assert parts.load_teacher(folder).sight.fingerprint == encoder.fingerprint
+
+
+def test_a_card_says_that_an_encoder_was_trained_where_that_made_it_better(build_captioner, tiny_captioner, tmp_path):
+    for number, best in enumerate((0, 1)):
+        rows = [{"epoch": epoch, "val_cider_d": float(epoch == best)} for epoch in (0, 1)]
+        saved = saving.save_captioner(
+            build_captioner(tiny_captioner.encoder), tmp_path / str(number), {"fine_tuning": rows}
+        )
+        card = (saved / "README.md").read_text(encoding="utf-8")
+        assert ("trained with the decoder" in card, "`tiny`, frozen" in card) == (bool(best), not best)
 
 
 @pytest.mark.parametrize("thresholds", [(-0.5, -1.25), (None, None)], ids=["sure at times", "always guessing"])

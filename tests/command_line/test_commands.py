@@ -1,23 +1,19 @@
 """The other commands: what they print and write, their exit codes, wrong usage, and help."""
 
-import dataclasses
-import importlib
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 
 import pytest
 from helpers import check_sentence, run
 
-from captioner import config, files, startup
+from captioner import config, startup
 from captioner.artifacts import catalogue
 from captioner.command_line import commands as command_line
 from captioner.data import datasets, decoders
-from captioner.encoders import compact, specs
+from captioner.encoders import specs
 
 
 @pytest.mark.usefixtures("nothing_is_loaded")
@@ -125,7 +121,8 @@ def test_train_makes_a_captioner_that_captions_without_reading_the_test_split(
     tiny = {"units": 4, "embedding_size": 3, "attention_size": 3, "memory_size": 4}
     monkeypatch.setattr(config, "suggest_decoder", lambda count, **chosen: suggest(count, **chosen | tiny))
     (data / datasets.SPLIT_FILES["test"]).unlink()
-    assert run("train", "--data", data, "--encoder", "tiny", "--name", "mine", "--epochs", 1, "--rounds", 0) == 0
+    arguments = ["--data", data, "--encoder", "tiny", "--name", "mine", "--epochs", 1, "--rounds", 0]
+    assert run("train", *arguments) == 0
     assert f"The captioner is in {tmp_path / 'artifacts' / 'mine'}." in capsys.readouterr().out
     report = catalogue.read_metrics(tmp_path / "artifacts" / "mine")
     assert (report["split"], report["best_epoch"], report["seed"]) == ("validation", 1, 0)
@@ -134,55 +131,11 @@ def test_train_makes_a_captioner_that_captions_without_reading_the_test_split(
     assert str(photo) in capsys.readouterr().out
 
 
-def test_a_second_distillation_in_one_folder_is_told_who_is_there(data, project, capsys):
-    folder = project / "data" / "distillation" / "compact-mobilenet_v2"
-    with files.hold(folder, "distilling"):
-        assert run("distill", "--data", data) == 1
-    assert f"{folder} is in use: process {os.getpid()} on " in capsys.readouterr().err
-    assert not folder.exists()
-
-
-def test_distill_trains_the_compact_encoder_and_leaves_the_shipped_one_alone(
-    data, project, tiny_encoder_known, capsys, monkeypatch
-):
-    from captioner.encoders.encoder import load_encoder
-
-    importlib.import_module("captioner.distillation.trainer")
-
-    @dataclasses.dataclass(frozen=True)
-    class Toy(compact.CompactConfig):
-        image_size: int = 16
-        widths: Sequence[int] = (8,)
-        depths: Sequence[int] = (1,)
-
-    monkeypatch.setattr(compact, "CompactConfig", Toy)
-    # Photos, so that drawings are added.
-    (data / "scenes.json").unlink()
-    data = data.rename(data.with_name("album"))
-    arguments = ["--data", data, "--teacher", "tiny", "--drawings", 20, "--views", 64, "--batch-size", 32]
-    assert run("distill", *arguments) == 0
-    folder = project / "data" / "distillation" / "compact-tiny"
-    assert f"train --encoder compact --encoder-weights {folder}\n" in capsys.readouterr().out
-    assert not config.ARTIFACTS_DIR.exists(), "what is shipped there would no longer fit its captioner"
-    facts = json.loads((folder / "encoder.json").read_text())
-    assert (facts["teacher"], facts["views"]) == ("tiny", 64)
-    # The data set that was named and the one drawn for it.
-    assert facts["data"] == ["album", "drawings"]
-    assert all(0 <= scores["word_precision"] <= 1 for scores in facts["validation"].values())
-    # Captioners can be trained on it from there.
-    assert run("extract", "--data", data, "--encoder", "compact", "--encoder-weights", folder, "--splits", "test") == 0
-    [index] = project.glob("features/compact-*/index.json")
-    used = load_encoder("compact", weights=folder / "encoder.weights.h5")
-    assert json.loads(index.read_text())["fingerprint"] == used.fingerprint
-    assert run("distill", *arguments, "--name", "another") == 0
-    assert (folder.with_name("another") / "encoder.weights.h5").is_file()
-
-
 @pytest.mark.parametrize("name", ["../compact", "a/b", "", "/tmp/x", ".hidden", ".."])
-@pytest.mark.parametrize("command", ["train", "distill"])
+@pytest.mark.parametrize("command", [["train"], ["shrink", "x"]])
 def test_a_name_is_of_one_folder(capsys, command, name):
     with pytest.raises(SystemExit, match="2"):
-        run(command, "--name", name)
+        run(*command, "--name", name)
     assert f"must be a name of one folder, not '{name}'" in capsys.readouterr().err
 
 
@@ -198,7 +151,7 @@ def test_weights_need_the_name_of_their_network(capsys, command):
 
 @pytest.mark.parametrize(
     "arguments",
-    [("train", "--encoder", "owl"), ("extract", "--encoder", "owl"), ("distill", "--teacher", "compact")],
+    [("train", "--encoder", "owl"), ("extract", "--encoder", "owl")],
 )
 def test_an_encoder_that_cannot_be_used_is_refused_before_anything_is_loaded(arguments):
     code = (
@@ -211,13 +164,11 @@ def test_an_encoder_that_cannot_be_used_is_refused_before_anything_is_loaded(arg
         cwd=config.PROJECT_DIR, capture_output=True, text=True, check=False, timeout=20,
     )  # fmt: skip
     assert result.stdout == "2 []\n"
-    assert re.search(r"invalid choice: '(owl|compact)' \(choose from '?vgg16'?, ", result.stderr), result.stderr
+    assert re.search(r"invalid choice: 'owl' \(choose from '?vgg16'?, ", result.stderr), result.stderr
 
 
 def test_the_encoders_that_can_be_named_are_those_that_there_are():
     assert sorted(config.ENCODERS) == sorted(specs.ENCODERS)
-    are_teachers = {name: len(spec.build().output.shape) == 2 for name, spec in specs.ENCODERS.items()}
-    assert sorted(config.TEACHERS) == sorted(name for name in are_teachers if are_teachers[name])
 
 
 def test_download_says_where_the_data_set_is_and_why_it_failed(tmp_path, capsys, monkeypatch):
@@ -311,7 +262,7 @@ def test_help_tells_the_default_of_every_option_and_gives_examples(capsys):
         (["evaluate", "--captioner", "x", "--split", "test"], "Loading x ..."),
         (["extract"], "Loading TensorFlow ..."),
         (["train"], "Loading TensorFlow ..."),
-        (["distill"], "Loading Keras ..."),
+        (["tune", "--encoder", "compact"], "Loading Keras ..."),
     ],
 )
 def test_what_is_loading_is_said_before_seconds_of_silence(loaded, data, capsys, monkeypatch, arguments, loading):
@@ -326,7 +277,8 @@ def test_what_is_loading_is_said_before_seconds_of_silence(loaded, data, capsys,
 @pytest.mark.usefixtures("nothing_is_loaded")
 def test_a_data_set_that_is_not_there_is_told_before_anything_is_loaded(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(startup, "import_keras", lambda **_: pytest.fail("TensorFlow was loaded before the check."))
-    for command in (["extract"], ["evaluate", "--captioner", "x", "--split", "test"], ["train"], ["distill"]):
+    evaluate, tune = ["evaluate", "--captioner", "x", "--split", "test"], ["tune", "--encoder", "compact"]
+    for command in (["extract"], evaluate, ["train"], tune):
         assert run(*command, "--data", tmp_path) == 1
         check_sentence(capsys, "error: No data set in ")
 

@@ -1,4 +1,4 @@
-"""Views of photos: where they are cut, how they are drawn, coloured and blended."""
+"""Views of photos: where they are cut, how they are drawn and coloured."""
 
 import numpy as np
 import pytest
@@ -49,24 +49,27 @@ def test_views_are_what_pillow_cuts_and_resizes(box, size):
     np.testing.assert_allclose(ours[inside, inside], expected[inside, inside], rtol=1e-3, atol=0.2)
 
 
-def test_views_stay_inside_and_half_are_mirrored_and_half_blended():
-    drawn = augmentation.draw_views(
-        np.random.default_rng(0), 2000, augmentation.ViewsConfig(min_side=0.6, color_jitter=0.25)
-    )
-    boxes, factors, shares = drawn["boxes"], drawn["factors"], drawn["shares"]
+def test_views_stay_inside_and_half_are_mirrored():
+    boxes, factors = augmentation.draw_views(np.random.default_rng(0), 2000, min_side=0.6, color_jitter=0.25, share=1.0)
     assert boxes.min() >= 0 and boxes.max() <= 1
     widths, heights = np.abs(boxes[:, 3] - boxes[:, 1]), boxes[:, 2] - boxes[:, 0]
     assert 0.6 - 1e-6 <= min(widths.min(), heights.min()) < 0.62 and widths.max() > 0.98
     assert 0.45 < (boxes[:, 1] > boxes[:, 3]).mean() < 0.55
     assert 0.75 <= factors.min() < 0.76 and 1.24 < factors.max() <= 1.25
-    assert 0.45 < (shares == 1).mean() < 0.55 and 0.5 <= shares.min() < 0.52
-    assert {array.dtype for array in drawn.values()} == {np.dtype(np.float32)}
+    assert {array.dtype for array in (boxes, factors)} == {np.dtype(np.float32)}
 
 
-def test_the_same_generator_draws_the_same_views():
-    first, second = (augmentation.draw_views(np.random.default_rng(5), 3, augmentation.ViewsConfig()) for _ in range(2))
-    for name, array in first.items():
-        np.testing.assert_array_equal(array, second[name])
+def test_a_share_of_the_photos_is_seen_in_part_and_the_others_whole_and_as_they_are():
+    first, again = (
+        augmentation.draw_views(np.random.default_rng(5), 1000, min_side=0.5, color_jitter=0.1, share=0.3)
+        for _ in range(2)
+    )
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+    boxes, factors = first
+    as_they_are = (factors == 1).all(axis=1)
+    assert 0.65 < as_they_are.mean() < 0.75
+    assert (boxes[as_they_are] == [0, 0, 1, 1]).all() and (boxes[~as_they_are] != [0, 0, 1, 1]).any(axis=1).mean() > 0.9
 
 
 def test_colors_change_by_their_factors():
@@ -82,10 +85,3 @@ def test_contrast_moves_pixels_from_the_mean_of_their_photo():
     changed = ops.convert_to_numpy(augmentation.jitter_colors(pixels, np.array([[1, 0.5, 1]], np.float32)))
     # Half as far from 20.
     np.testing.assert_allclose(changed[0, 0, :, 0], [15, 25], atol=1e-3)
-
-
-def test_each_view_is_blended_with_the_one_before():
-    values = np.array([[0.0], [8.0], [4.0]], np.float32)
-    shares = np.array([0.5, 1.0, 0.75], np.float32)
-    # The first follows the last: (0 + 4) / 2; the second is itself; the third is 3/4 of 4 and 1/4 of 8.
-    assert ops.convert_to_numpy(augmentation.blend(values, shares)).tolist() == [[2.0], [8.0], [5.0]]

@@ -483,13 +483,14 @@ def test_vgg16_without_weights_says_what_was_tried_and_what_is_there_meanwhile(s
 
 def test_auto_without_any_weights_says_what_to_do(shipped):
     with pytest.raises(
-        FileNotFoundError, match=r"weights of compact are not at .* Train others by `python -m captioner distill`"
+        FileNotFoundError,
+        match=r"weights of compact are not at .* `python -m captioner shrink`",
     ):
         choose_encoder("auto")
 
 
-def test_compact_without_its_weights_says_how_to_make_them(shipped):
-    with pytest.raises(FileNotFoundError, match=r"compact are not at .*shipped\.weights\.h5\. Train others by"):
+def test_compact_without_its_weights_says_how_to_have_them(shipped):
+    with pytest.raises(FileNotFoundError, match=r"compact are not at .*shipped\.weights\.h5\. Take it from the repo"):
         load_encoder("compact")
 
 
@@ -498,10 +499,10 @@ def test_compact_is_loaded_from_what_is_shipped(shipped):
     compact.save_weights(network, shipped.parent / "made", {}).rename(shipped)
     encoder = load_encoder("compact")
     assert encoder.weights_file == shipped
-    assert (encoder.image_size, encoder.num_regions) == (112, 49)
-    photos = np.random.default_rng(0).integers(0, 256, (2, 112, 112, 3), dtype=np.uint8)
+    assert (encoder.image_size, encoder.num_regions) == (192, 36)
+    photos = np.random.default_rng(0).integers(0, 256, (2, 192, 192, 3), dtype=np.uint8)
     pooled, regions = encoder.encode(photos)
-    expected = np.asarray(network(photos / np.float32(127.5) - 1)).reshape(2, 49, -1)
+    expected = np.asarray(network(photos / np.float32(127.5) - 1)).reshape(2, 36, -1)
     np.testing.assert_allclose(regions, expected, rtol=1e-3, atol=1e-2)
     np.testing.assert_allclose(pooled, expected.mean(axis=1), rtol=1e-3, atol=1e-2)
 

@@ -6,7 +6,6 @@ import pytest
 import tensorflow as tf
 
 from captioner.encoders import specs
-from captioner.encoders.compact import Convolution, Normalization
 from captioner.encoders.folding import call_folded
 
 
@@ -14,7 +13,7 @@ def randomise(network):
     """Gives every norm statistics of its own, so that one that is left out or taken twice shows."""
     random = np.random.default_rng(0)
     for layer in network.layers:
-        if isinstance(layer, Normalization | keras.layers.BatchNormalization):
+        if isinstance(layer, keras.layers.BatchNormalization):
             layer.set_weights([random.uniform(0.5, 2, weight.shape) for weight in layer.get_weights()])
     return network
 
@@ -54,15 +53,6 @@ class TestCallFolded:
         grid = keras.layers.DepthwiseConv2D(3, depth_multiplier=1, padding="valid", use_bias=False)(grid)
         grid = keras.layers.BatchNormalization()(grid)
         check(randomise(keras.Model(photo, grid)), num_folded=2)
-
-    def test_our_own_layers(self, photo):
-        grid = photo
-        for number, (size, patches) in enumerate(((2, True), (1, False), (3, False))):
-            grid = Normalization(name=f"norm{number}")(Convolution(5, size, patches=patches)(grid))
-        network = randomise(keras.Model(photo, grid))
-        check(network, num_folded=0)  # they are fused, without a root of their own
-        calls = (lambda pixels: network(pixels, training=False), lambda pixels: call_folded(network, pixels))
-        assert [count_operations(network, "FusedBatchNormV3", call) for call in calls] == [3, 0]
 
     def test_norms_that_follow_no_bare_convolution_stay(self, photo):
         biased = keras.layers.BatchNormalization()(keras.layers.Conv2D(3, 1, bias_initializer="ones")(photo))

@@ -74,7 +74,7 @@ def set_scores(monkeypatch, *scores):
 
 
 def all_weights(captioner):
-    network = captioner.encoder._network
+    network = captioner.encoder.network
     return {f"{layer.name} {n}": w for layer in network.layers for n, w in enumerate(layer.get_weights())} | {
         f"decoder {n}": w for n, w in enumerate(captioner.decoder.get_weights())
     }

@@ -60,7 +60,7 @@ def tune(dataset, folder, *, teachers=(), settings=SETTINGS):
 
 def suggest(dataset, *, is_drawn=False, seed=0, num_epochs=2):
     counts = len(dataset.image_ids("train")), len(dataset.captions("train"))
-    return tuning.suggest_tuning(*counts, is_drawn=is_drawn, seed=seed, num_epochs=num_epochs, rounds=1)
+    return tuning.suggest_tuning("tiny", *counts, is_drawn=is_drawn, seed=seed, num_epochs=num_epochs, rounds=1)
 
 
 def measure(dataset, folder, **more):
@@ -127,7 +127,7 @@ def test_weights_of_another_plan_or_encoder_are_refused(dataset, tmp_path):
     network.save_weights(tmp_path / "toy_imagenet.weights.h5")
     with pytest.raises(ValueError, match="fingerprint .* is expected"):
         measure(dataset, tmp_path / "run", mirrored=False, decoder=shape)
-    with pytest.raises(ValueError, match=r"was trained with other weights of toy, so it cannot teach"):
+    with pytest.raises(ValueError, match=r"was trained with other weights of toy, so it cannot be used"):
         parts.load_teacher(folder)
 
 
@@ -150,6 +150,9 @@ def test_few_photos_get_small_batches_and_averages_over_few_steps(dataset):
 def test_drawings_are_seen_whole_and_runs_named_by_what_they_are_of(dataset):
     suggested = suggest(dataset, is_drawn=True)
     assert suggested.end_to_end.view_share == 0 and not suggested.mirrored
+    assert suggest(dataset).mirrored
+    compact = tuning.suggest_tuning("compact", 100, 500, is_drawn=False, seed=0, num_epochs=2, rounds=1)
+    assert not compact.mirrored
     settings = config.RecipeConfig(encoder="compact", seed=3)
     assert from_photos.name_run(dataset, settings, taught=True) == "compact-drawings-seed3-taught"
     flickr8k = dataclasses.replace(dataset, name="flickr8k")

@@ -1,0 +1,108 @@
+"""Captioners on smaller photos: the same network and decoder, measured anew."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from captioner.artifacts import catalogue, saving
+from captioner.command_line import commands
+from captioner.decoder.network import CaptionDecoder
+from captioner.encoders import kernels, specs
+from captioner.encoders.encoder import load_encoder
+from captioner.inference import Captioner
+from captioner.training import shrinking
+
+
+def run(*arguments):
+    return commands.main([str(argument) for argument in arguments])
+
+
+def build_captioner(encoder, vocabulary, **shape):
+    shape = {"units": 4, "embedding_size": 3, "attention_size": 3, "memory_size": 4} | shape
+    sizes = len(vocabulary), encoder.pooled_size, encoder.num_regions, encoder.region_size
+    return Captioner(CaptionDecoder(*sizes, shape), vocabulary, encoder, name="tiny")
+
+
+@pytest.fixture
+def learnt(tiny_captioner, tmp_path, monkeypatch):
+    """A captioner on MobileNetV2, one kernel of which was fine-tuned."""
+    keras.utils.set_random_seed(0)
+    monkeypatch.setenv("CAPTIONER_WEIGHTS", str(tmp_path))
+    network = specs.ENCODERS["mobilenet_v2"].build()
+    kernels.round_kernels(kernels.find_kernels(network).values())
+    network.save_weights(tmp_path / "mobilenet_v2_imagenet.weights.h5")
+    encoder = load_encoder("mobilenet_v2", mirrored=True)
+    kernel = encoder.network.get_layer("Conv1").kernel
+    kernel.assign(2 * kernel)
+    encoder.adopt_changes(("Conv1",))
+    return build_captioner(encoder, tiny_captioner.vocabulary)
+
+
+@pytest.fixture
+def saved(learnt, tmp_path):
+    known = {"data": "drawings", "seed": 4, "minutes": {"fine_tuning": 2.0}, "cider_d": 99.0, "run": "0123"}
+    return saving.save_captioner(learnt, tmp_path / "mobilenet_v2-toy", known)
+
+
+def test_network_and_decoder_stay_and_photos_get_smaller(learnt):
+    shrunk = shrinking.shrink_captioner(learnt, name="small", version="tiny 0123")
+    encoder = shrunk.encoder
+    assert (shrunk.name, encoder.name, encoder.image_size, encoder.mirrored) == ("small", "compact", 192, False)
+    assert encoder.facts == {"captioner": "tiny", "version": "tiny 0123"}
+    for layer in (layer for layer in encoder.network.layers if layer.weights):
+        expected = learnt.encoder.network.get_layer(layer.name).get_weights()
+        for kept, weight in zip(layer.get_weights(), expected, strict=True):
+            np.testing.assert_array_equal(kept, weight)
+    assert learnt.encoder.image_size == 224 and learnt.decoder.sizes["num_regions"] == 49
+    # Of 36 regions it says what the other says of the same 36.
+    random = np.random.default_rng(0)
+    views = random.normal(size=(2, 1280)), random.normal(size=(2, 36, 1280))
+    found, expected = (one.decoder.step(np.array([5, 6]), *one.decoder.start(*views)) for one in (shrunk, learnt))
+    for one, other in zip(found[:2], expected[:2], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_only_captioners_on_mobilenet_v2_can_be_shrunk(tiny_captioner):
+    with pytest.raises(ValueError, match="Only a captioner on mobilenet_v2 can be shrunk. That of tiny is tiny."):
+        shrinking.shrink_captioner(tiny_captioner, name="small")
+
+
+def test_a_decoder_that_knows_the_places_of_another_grid_cannot_be_shrunk(learnt):
+    bound = build_captioner(learnt.encoder, learnt.vocabulary, positions=True)
+    with pytest.raises(ValueError, match="tiny cannot be shrunk: its decoder knows regions by their row and column."):
+        shrinking.shrink_captioner(bound, name="small")
+
+
+@pytest.mark.parametrize(
+    ("name", "shrunk"),
+    [("mobilenet_v2", "compact"), ("mobilenet_v2-taught", "compact-taught"), ("mine", "compact-mine")],
+)
+def test_it_is_called_after_what_it_was_made_of(name, shrunk):
+    assert shrinking.name_shrunk(name) == shrunk
+
+
+def test_shrink_makes_a_measured_captioner_whose_report_says_how_it_was_trained(saved, drawn_dir, project, capsys):
+    assert run("shrink", saved, "--data", drawn_dir) == 0
+    folder = project / "artifacts" / "compact-toy"
+    assert f"The captioner is in {folder}.\n" in capsys.readouterr().out
+    report = catalogue.read_metrics(folder)
+    assert (report["split"], report["num_photos"], report["seed"], report["minutes"]) == (
+        "validation", 6, 4, {"fine_tuning": 2.0}
+    )  # fmt: skip
+    assert report["cider_d"] < 99 and report["run"] != "0123" and "test" not in report
+    assert report["shrunk_from"] == {"captioner": "mobilenet_v2-toy", "version": catalogue.version_of(saved)}
+    assert json.loads((folder / "encoder.json").read_text())["captioner"] == "mobilenet_v2-toy"
+    assert "It comes from the captioner `mobilenet_v2-toy`." in (folder / "README.md").read_text(encoding="utf-8")
+    loaded = saving.load_captioner(folder)
+    assert loaded.encoder.fingerprint == load_encoder("compact", weights=folder).fingerprint
+    # Once more is the same captioner; another of that name keeps its place.
+    assert run("shrink", saved, "--data", drawn_dir) == 0
+    assert run("shrink", saved, "--data", drawn_dir, "--name", "compact-toy") == 1
+    assert "compact-toy is there already" in capsys.readouterr().err
+
+
+def test_shrink_of_another_captioner_is_one_sentence(tiny_bundle, drawn_dir, project, capsys):
+    assert run("shrink", tiny_bundle, "--data", drawn_dir) == 1
+    assert "error: Only a captioner on mobilenet_v2 can be shrunk. That of tiny is tiny.\n" in capsys.readouterr().err
