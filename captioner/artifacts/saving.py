@@ -51,7 +51,7 @@ def save_captioner(captioner: Captioner, folder: str | Path, metrics: dict, *, r
 def _write_files(captioner: Captioner, new: Path, name: str, metrics: dict) -> None:
     save_decoder(captioner.decoder, new / parts.DECODER_FILE)
     encoder = captioner.encoder
-    if encoder.is_ours:
+    if encoder.ships:
         compact.save_weights(encoder.network, new, encoder.facts)
     elif encoder.changed_layers:
         kernels.save_kernels(encoder.model, encoder.changed_layers, new / parts.KERNELS_FILE)
@@ -84,6 +84,7 @@ def load_captioner(folder: str | Path, *, encoder: Encoder | None = None) -> Cap
             f"Run {config.MAKER} again. Received: {len(vocabulary)} words for {decoder.sizes['vocabulary_size']}."
         )
     wanted = settings["encoder"]
+    parts.check_version(folder, wanted)
     if encoder is None:
         own = folder / compact.WEIGHTS_FILE
         weights = own if own.is_file() else "imagenet"

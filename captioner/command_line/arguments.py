@@ -131,7 +131,7 @@ def build_parser(runs: Mapping[str, Callable], name: str) -> argparse.ArgumentPa
     shrink.add_argument("captioner", metavar="CAPTIONER", help="its name in artifacts/, or its folder")
     options.add_data_option(shrink)
     shrink.add_argument("--test", action="store_true", help="measure it on the test split, too")
-    options.add_name_options(shrink, "compact, and what else the captioner's says")
+    options.add_name_options(shrink, "the captioner's, with compact for mobilenet_v2")
 
     download = add_command("download")
     download.add_argument("--folder", type=Path, metavar="DIR", help="default: data/flickr8k")

@@ -208,27 +208,34 @@ def _keep_tuned(options: argparse.Namespace, settings, run_dir: Path, run: str) 
 
 
 def run_shrink(options: argparse.Namespace) -> int:
-    """Makes a captioner on `compact` of one on `mobilenet_v2`, and measures it: faster, with nearly the same words."""
+    """Makes a captioner on `compact` of one on `mobilenet_v2`, which is faster, and measures it."""
     from captioner import config
     from captioner.artifacts import catalogue
     from captioner.data import datasets
 
     source = catalogue.choose_captioner(options.captioner)
-    dataset = datasets.read_dataset(
-        steps.locate_data(options.data), config.SPLITS if options.test else ("train", "validation")
-    )
+    report, splits = catalogue.read_metrics(source), config.SPLITS if options.test else ("train", "validation")
+    dataset = datasets.read_dataset(steps.locate_data(options.data), splits)
     steps.say_notes(dataset)
+    if report.get("data") != dataset.name:
+        raise ValueError(
+            f"{source.name} was trained on the data set {report.get('data')}: name its folder with --data. "
+            f"Received: {dataset.name}"
+        )
     steps.check_place(options)
     steps.say(f"Loading {source.name} ...")
     known = steps.load_captioner(source)
     from captioner.artifacts import saving
     from captioner.training import shrinking
 
-    name, version = options.name or shrinking.name_shrunk(source.name), catalogue.version_of(source)
-    shrunk = shrinking.shrink_captioner(known, name=name, version=version)
-    trained = shrinking.measure_shrunk(shrunk, dataset, catalogue.read_metrics(source))
+    captioner = shrinking.shrink_captioner(known, version=catalogue.version_of(source))
+    folder, replace = steps.choose_place(options, captioner.name, shrinking.digest_origin(captioner))
+    captioner.name = folder.name
+    materials = shrinking.encode_photos(captioner, dataset, report)
+    for note in materials.notes:
+        steps.say(note)
+    trained = shrinking.measure_shrunk(captioner, materials, report)
     steps.say_missing(trained.report)
-    folder, replace = steps.choose_place(options, name, trained.report["run"])
     saving.save_captioner(trained.captioner, folder, trained.report, replace=replace)
     print(f"The captioner is in {folder}.")
     return 0

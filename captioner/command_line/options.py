@@ -183,7 +183,7 @@ def add_encoder_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--mirrored",
         action=argparse.BooleanOptionalAction,
-        help="average what the encoder sees in a photo and in its mirror image (default: all do but compact)",
+        help="average what the encoder sees in a photo and in its mirror image (default: yes, but not with compact)",
     )
 
     def check(options: argparse.Namespace) -> None:

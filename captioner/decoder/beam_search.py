@@ -101,6 +101,7 @@ class BeamSearch:
         self._step, self._start_id, self._end_id = step, start_id, end_id
         self._forbidden_ids, self._said_once = list(forbidden_ids), dict(said_once or {})
         self._rarity, self._weigh = np.float32(rarity), weigh
+        # If two threads ask at once, one of them compiles in vain.
         self._compiled: dict[tuple[bool, _Rules], Callable] = {}
 
     def search(self, state: Any, search: config.DecodingConfig) -> list[list[Hypothesis]]:
@@ -118,7 +119,8 @@ class BeamSearch:
             # One photo has a function of its own, in which all sizes are known: its arithmetic is so little that
             # finding out sizes again for each word takes a good part of the time.
             traced = functools.partial(self._traced_search, rules)
-            self._compiled[is_one, rules] = tf.function(traced, autograph=False, reduce_retracing=not is_one)
+            signature = None if is_one else (tf.nest.map_structure(_any_photos, state), tf.TensorSpec([], tf.float32))
+            self._compiled[is_one, rules] = tf.function(traced, signature, autograph=False)
         found = self._compiled[is_one, rules](state, tf.constant(search.rarity, tf.float32))
         return _Found(*(tensor.numpy() for tensor in found)).rank(search)
 
@@ -144,7 +146,7 @@ class BeamSearch:
             history = [array.write(length, part) for array, part in zip(history, parts, strict=True)]
             return length + 1, extended if is_one else _drop_done(extended), history
 
-        shapes = tf.nest.map_structure(lambda part: part.shape if is_one else _any_photos(part), beams)
+        shapes = tf.nest.map_structure(lambda part: part.shape if is_one else _any_photos(part).shape, beams)
         _, beams, history = tf.while_loop(
             lambda length, beams, _: (length < rules.max_length) & tf.reduce_any(_are_going(beams)),
             extend,
@@ -241,8 +243,9 @@ def _size(tensor: tf.Tensor, axis: int) -> Any:
     return tf.shape(tensor)[axis] if known is None else known
 
 
-def _any_photos(part: tf.Tensor) -> tf.TensorShape:
-    return tf.TensorShape([None, *part.shape[1:]])
+def _any_photos(part: tf.Tensor) -> tf.TensorSpec:
+    """Returns what stands for a tensor of any number of photos."""
+    return tf.TensorSpec([None, *part.shape[1:]], part.dtype)
 
 
 def _extend(beams: _Beams, length, log_probs, end_id: int) -> tuple[_Beams, tf.Tensor, tf.Tensor]:
@@ -252,9 +255,9 @@ def _extend(beams: _Beams, length, log_probs, end_id: int) -> tuple[_Beams, tf.T
         The beams; the choices, int32 `(B, K, 3)`: of each new beam its parent and its word, of each old one whether it
         ended; the numbers, float32 `(B, K, 2)`: the log-probability of that word, and of the end.
     """
-    num_photos, num_beams, num_words = (_size(log_probs, axis) for axis in range(3))
+    num_photos, num_beams = _size(beams.totals, 0), beams.totals.shape[1]
     # At most K candidates can end, one for each beam, so 2K hold K that live on, and no beam has more among them.
-    each = min(2 * num_beams, num_words)
+    each = min(2 * num_beams, log_probs.shape[-1])
     best, best_words = tf.math.top_k(log_probs, each)  # (B, K, each)
     joined = (num_photos, num_beams * each)
     best_words = tf.reshape(best_words, joined)

@@ -1,7 +1,7 @@
-"""The compact encoder: MobileNetV2 as captions have taught it, for photos of 192x192 pixels, a 6x6 grid out.
+"""The compact encoder: MobileNetV2 that learnt from captions, for photos of 192x192 pixels; its grid is 6x6.
 
-It ships with the project, in 5 MB, so it is there where no other encoder is. Its weights are those that a captioner on
-`mobilenet_v2` has learnt: ImageNet's at first, and then all convolutions learnt from captions, see
+It ships with the project, in 5 MB, so it is there where no other encoder is. Its weights are those of a
+captioner on `mobilenet_v2`: they began as ImageNet's, then all convolutions learnt from captions, see
 `captioner.training.end_to_end` and `captioner.training.shrinking`. Legend: `B` batch, `S` side of the photo in pixels,
 `H` side of the grid, `C` channels.
 
@@ -20,7 +20,10 @@ from captioner import config, files, float16
 IMAGE_SIZE = 192
 GRID_LAYER = "out_relu"
 WEIGHTS_FILE = "encoder.weights.h5"
-MAKE_ENCODER_ANEW = "Take it from the repository again, or make a captioner anew with `python -m captioner shrink`."
+MAKE_ENCODER_ANEW = (
+    "Take that file from the repository again, or name the folder of another captioner on compact with "
+    "--encoder-weights; `python -m captioner shrink` makes one."
+)
 
 
 def build_network() -> keras.Model:
@@ -45,14 +48,14 @@ def copy_weights(network: keras.Model) -> keras.Model:
     return compact
 
 
-def read_facts(weights_file: Path | None) -> dict:
+def read_facts(weights_file: Path) -> dict:
     """Returns what is known of an encoder's weights, which `save_weights` wrote beside them; nothing if it did not.
 
     Raises:
         ValueError: If that file is damaged.
     """
-    file = weights_file and weights_file.with_name(config.ENCODER_FILE)
-    return files.read_json(file, MAKE_ENCODER_ANEW) if file and file.is_file() else {}
+    file = weights_file.with_name(config.ENCODER_FILE)
+    return files.read_json(file, MAKE_ENCODER_ANEW) if file.is_file() else {}
 
 
 def save_weights(network: keras.Model, folder: str | Path, description: dict) -> Path:

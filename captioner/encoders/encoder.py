@@ -33,8 +33,8 @@ class Encoder:
         pooled_size, num_regions, region_size: `P`, `R` and `D`.
         fingerprint: Digest of the weights; equal weights give equal fingerprints, whatever file they came from.
         mirrored: Whether features are means over the photo and its mirror image, whose grid is turned back.
-        weights_file: Where the weights came from; `None` for random ones.
-        is_ours: Whether the weights ship with the project; a captioner carries all of them with it.
+        weights_file: Where the weights came from; `None` where that is no file.
+        ships: Whether the weights ship with the project; a captioner carries all of them with it.
         changed_layers: Layers that were fine-tuned; a captioner carries their kernels with it.
         facts: What is known of the weights, if they ship with the project; see `captioner.encoders.compact.read_facts`.
         network: The whole network, to its last layer.
@@ -57,7 +57,7 @@ class Encoder:
         self.weights_file = weights_file
         self.mirrored = mirrored
         self.facts = dict(facts or {})
-        self.is_ours = spec.shipped is not None
+        self.ships = spec.shipped is not None
         self.image_size = network.input.shape[1]
         self.changed_layers: tuple[str, ...] = ()
         self.network = network

@@ -66,7 +66,8 @@ def _is_bare(layer: keras.Layer) -> bool:
         isinstance(layer, _CONVOLUTIONS)
         and not layer.use_bias
         and layer.activation is keras.activations.linear
-        and (getattr(layer, "groups", 1), layer.data_format) == (1, "channels_last")
+        and (getattr(layer, "groups", 1), getattr(layer, "depth_multiplier", 1)) == (1, 1)
+        and layer.data_format == "channels_last"
         and tuple(layer.dilation_rate) == (1, 1)
     )
 

@@ -72,7 +72,9 @@ def find_weights(name: str, path: str | Path | None = None) -> Path:
         return file
     if spec.shipped:
         if not spec.shipped.is_file():
-            raise FileNotFoundError(f"The weights of {name} are not at {spec.shipped}. {compact.MAKE_ENCODER_ANEW}")
+            raise FileNotFoundError(
+                f"The weights of {name} are missing: there is no {spec.shipped}. {compact.MAKE_ENCODER_ANEW}"
+            )
         return spec.shipped
     folder = os.environ.get(WEIGHTS_VARIABLE)
     ours = Path(folder).expanduser() / file_name if folder else None

@@ -1,10 +1,9 @@
 """From a captioner on `mobilenet_v2` to one on `compact`: the same network and decoder, on smaller photos seen once.
 
-Nothing is trained. A network of convolutions takes photos of any size, and attention ranges over as many regions as
-there are. On 192x192 pixels in place of 224x224 twice, the encoder takes two fifths of the time.
+Nothing is trained. Convolutions take photos of any size, and attention any number of regions. One pass over 192x192
+pixels in place of two over 224x224 is two fifths of the encoder's arithmetic.
 """
 
-import dataclasses
 from collections.abc import Mapping
 
 from captioner import config, float16
@@ -24,59 +23,75 @@ _OF_TRAINING = (
 )
 
 
-def name_shrunk(name: str) -> str:
-    """Returns what the captioner is called that is made of one of this name."""
-    return name.replace(_SOURCE, "compact") if _SOURCE in name else f"compact-{name}"
-
-
-def shrink_captioner(captioner: Captioner, *, name: str, version: str = "") -> Captioner:
-    """Makes a captioner on `compact` of a captioner on `mobilenet_v2`; search and calibration are still to be chosen.
+def shrink_captioner(captioner: Captioner, *, version: str = "") -> Captioner:
+    """Makes a captioner on `compact`, which has the other's search and is not calibrated yet.
 
     Args:
-        captioner: With its encoder. It is not changed.
-        name: What to call the other.
-        version: What tells the captioner from others of its name; see `captioner.artifacts.catalogue.version_of`.
+        captioner: On `mobilenet_v2`, with its encoder. It is not changed.
+        version: What tells it from others of its name; see `captioner.artifacts.catalogue.version_of`.
+
+    Returns:
+        The captioner, which is called by the other's name with `compact` for `mobilenet_v2`.
 
     Raises:
         ValueError: If its encoder is another one, or its decoder is bound to the grid of that.
     """
     if captioner.encoder.name != _SOURCE:
         raise ValueError(
-            f"Only a captioner on {_SOURCE} can be shrunk. That of {captioner.name} is {captioner.encoder.name}."
+            f"Only captioners on {_SOURCE} can be shrunk. Received: {captioner.name}, on {captioner.encoder.name}"
         )
     if captioner.decoder.settings.positions:
         raise ValueError(f"{captioner.name} cannot be shrunk: its decoder knows regions by their row and column.")
-    learnt_by = {"captioner": captioner.name, "version": version}
+    origin = {"captioner": captioner.name, "version": version}
     network = compact.copy_weights(captioner.encoder.network)
     # As it will be saved: that changes features by a few thousandths.
     float16.round_kernels(network)
-    encoder = Encoder("compact", network, compact.GRID_LAYER, mirrored=config.is_mirrored("compact"), facts=learnt_by)
+    encoder = Encoder("compact", network, compact.GRID_LAYER, mirrored=config.is_mirrored("compact"), facts=origin)
     known = captioner.decoder
     decoder = CaptionDecoder(
         known.sizes["vocabulary_size"], encoder.pooled_size, encoder.num_regions, encoder.region_size, known.settings
     )
     decoder.set_weights(known.get_weights())
-    settings = dataclasses.replace(config.DecodingConfig(), num_beams=captioner.settings.num_beams)
-    return Captioner(decoder, captioner.vocabulary, encoder, name=name, settings=settings)
+    name = captioner.name.replace(_SOURCE, "compact") if _SOURCE in captioner.name else f"compact-{captioner.name}"
+    return Captioner(decoder, captioner.vocabulary, encoder, name=name, settings=captioner.settings)
 
 
-def measure_shrunk(
+def digest_origin(captioner: Captioner) -> str:
+    """Returns what tells the captioner that `shrink_captioner` has made of one from those of others."""
+    return run_files.digest({"shrunk": captioner.encoder.facts})
+
+
+def encode_photos(
     captioner: Captioner, dataset: datasets.CaptionDataset, known: Mapping, *, progress: bool = True
-) -> recipe.Trained:
-    """Chooses the search of a shrunk captioner, calibrates and measures it; see `recipe.measure_captioner`.
+) -> recipe.Materials:
+    """Encodes the photos that a shrunk captioner is measured on, or finds what was encoded before.
 
     Args:
-        captioner: From `shrink_captioner`. It gets its search and a calibration.
+        captioner: From `shrink_captioner`.
         dataset: What the other was trained on, read with `train`, `validation` and perhaps `test`.
-        known: What was measured of the other, which says how both were trained.
+        known: The report on the other.
         progress: Whether to show progress bars.
     """
     encoder = captioner.encoder
     plan = recipe.Plan(config.RecipeConfig(encoder=encoder.name, seed=known.get("seed", 0)), dataset, encoder)
     names = [split for split in dataset.splits if split != "train"]
     splits = {split: encode_split(encoder, dataset, split, progress=progress) for split in names}
-    materials = recipe.Materials(plan, splits, None, {"shrunk": encoder.facts})
+    return recipe.Materials(plan, splits, None, {})
+
+
+def measure_shrunk(
+    captioner: Captioner, materials: recipe.Materials, known: Mapping, *, progress: bool = True
+) -> recipe.Trained:
+    """Chooses the search of a shrunk captioner, calibrates and measures it; see `recipe.measure_captioner`.
+
+    Args:
+        captioner: From `shrink_captioner`. It gets its search and a calibration.
+        materials: From `encode_photos`.
+        known: The report on the other, which says how both were trained.
+        progress: Whether to show progress bars.
+    """
     report = recipe.measure_captioner(captioner, materials, progress=progress)
-    facts = {key: known[key] for key in _OF_TRAINING if key in known}
-    made = {"run": run_files.digest(materials.description), "unreadable": materials.unreadable}
-    return recipe.Trained(captioner, report | facts | made | {"shrunk_from": encoder.facts})
+    report |= {key: known[key] for key in _OF_TRAINING if key in known}
+    report |= {"unreadable": known.get("unreadable", {}) | materials.unreadable}
+    made_of = {"run": digest_origin(captioner), "shrunk_from": captioner.encoder.facts}
+    return recipe.Trained(captioner, report | made_of)

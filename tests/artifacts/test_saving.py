@@ -16,7 +16,7 @@ from captioner import config, files
 from captioner.artifacts import catalogue, manifest, parts, saving
 from captioner.data import vocabulary
 from captioner.decoder.network import CaptionDecoder
-from captioner.encoders import kernels, specs
+from captioner.encoders import specs
 from captioner.encoders.encoder import load_encoder
 from captioner.encoders.weights import WEIGHTS_VARIABLE
 from captioner.page import markup
@@ -92,34 +92,21 @@ def test_a_captioner_whose_encoder_ships_carries_all_of_its_weights(
         "owl", "0123", (folder / "encoder.weights.h5").stat().st_size
     )  # fmt: skip
     card = " ".join((folder / "README.md").read_text(encoding="utf-8").split())
-    assert "`tiny`, trained with the decoder" in card and "It comes from the captioner `owl`." in card
+    assert "`tiny`, trained with the decoder" in card and "It goes back to the captioner `owl`." in card
     assert not (folder / "fine_tuned.h5").exists()
     loaded = saving.load_captioner(folder)
+    assert parts.load_teacher(folder).sight.fingerprint == encoder.fingerprint
     assert (loaded.encoder.fingerprint, loaded.encoder.mirrored) == (encoder.fingerprint, True)
     # Saved once more in its own place, which is then moved aside, it still has them.
     saving.save_captioner(loaded, folder, {}, replace=True)
     assert saving.load_captioner(folder).encoder.fingerprint == encoder.fingerprint
 
 
-def test_a_captioner_that_was_saved_in_two_files_is_saved_in_one(
-    build_captioner, tiny_captioner, tiny_encoder_known, tmp_path, monkeypatch
-):
-    encoder = load_encoder("tiny", weights=tiny_captioner.encoder.weights_file)
-    [(layer, kernel), *_] = kernels.find_kernels(encoder.network).items()
-    kernel.assign(2 * kernel)
-    kernels.round_kernels([kernel])
-    encoder.adopt_changes((layer,))
-    former = saving.save_captioner(build_captioner(encoder), tmp_path / "former", {})
-    assert (former / "fine_tuned.h5").is_file()
-    spec = dataclasses.replace(specs.ENCODERS["tiny"], shipped=tmp_path / "not there.h5")
-    monkeypatch.setitem(specs.ENCODERS, "tiny", spec)
-    shutil.copy(tiny_captioner.encoder.weights_file, former / "encoder.weights.h5")
-    manifest.write_manifest(former)
-    whole = saving.save_captioner(saving.load_captioner(former), tmp_path / "whole", {})
-    assert (whole / "encoder.weights.h5").is_file() and not (whole / "fine_tuned.h5").exists()
-    for folder in (former, whole):
-        assert saving.load_captioner(folder).encoder.fingerprint == encoder.fingerprint
-        assert parts.load_teacher(folder).sight.fingerprint == encoder.fingerprint
+def test_a_captioner_of_a_former_version_of_its_encoder_is_one_sentence(tiny_bundle):
+    change_json(tiny_bundle / "config.json", lambda content: content["encoder"].update(regions_layer="former_grid"))
+    for load in (saving.load_captioner, parts.load_teacher):
+        with pytest.raises(ValueError, match="another version of this project, in which the encoder tiny was another"):
+            load(tiny_bundle)
 
 
 def test_a_card_says_that_an_encoder_was_trained_where_that_made_it_better(build_captioner, tiny_captioner, tmp_path):

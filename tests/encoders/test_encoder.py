@@ -484,13 +484,15 @@ def test_vgg16_without_weights_says_what_was_tried_and_what_is_there_meanwhile(s
 def test_auto_without_any_weights_says_what_to_do(shipped):
     with pytest.raises(
         FileNotFoundError,
-        match=r"weights of compact are not at .* `python -m captioner shrink`",
+        match=r"weights of compact are missing: .* --encoder-weights; `python -m captioner shrink`",
     ):
         choose_encoder("auto")
 
 
 def test_compact_without_its_weights_says_how_to_have_them(shipped):
-    with pytest.raises(FileNotFoundError, match=r"compact are not at .*shipped\.weights\.h5\. Take it from the repo"):
+    with pytest.raises(
+        FileNotFoundError, match=r"compact are missing: there is no .*shipped\.weights\.h5\. Take that file from"
+    ):
         load_encoder("compact")
 
 

@@ -75,6 +75,8 @@ class TestCallFolded:
         grid = keras.layers.BatchNormalization()(grid)
         grid = keras.layers.DepthwiseConv2D(2, dilation_rate=2, use_bias=False)(grid)
         grid = keras.layers.BatchNormalization()(grid)
+        grid = keras.layers.DepthwiseConv2D(2, depth_multiplier=2, use_bias=False)(grid)
+        grid = keras.layers.BatchNormalization()(grid)
         check(randomise(keras.Model(photo, grid)), num_folded=0)
 
     def test_what_others_read_too_stays_as_it_is(self, photo):
