@@ -177,4 +177,4 @@ def test_a_captioner_stands_in_the_plot_by_the_speed_of_its_encoder():
     speeds = {name: {"megabytes": size, "ms_batch_32": size / 2} for name, size in (("compact", 8.0), ("vgg16", 2.0))}
     figure = encoder_speed.draw_tradeoff(speeds, {"compact": 48.5, "vgg16": 9.5})
     points = [[line.get_xydata().tolist()[0] for line in axis.lines] for axis in figure.axes]
-    assert points == [[[8.0, 48.5], [2.0, 9.5]], [[4.0, 48.5], [1.0, 9.5]]]
+    assert points == [[[2.0, 9.5], [8.0, 48.5]], [[1.0, 9.5], [4.0, 48.5]]]
