@@ -32,7 +32,9 @@ class DecoderStep:
         Returns:
             The LSTM's hidden and cell state, `(B, K, U)` each, memory `(B, S, M)` and keys `(B, S, A)`.
         """
-        return self._start(tf.cast(pooled, "float32"), tf.cast(regions, "float32"), num_beams)
+        hidden, cell, memory, keys = self._start(tf.cast(pooled, "float32"), tf.cast(regions, "float32"))
+        # Here, so that the number of beams is known to what is compiled for them.
+        return *(tf.repeat(array[:, None], num_beams, axis=1) for array in (hidden, cell)), memory, keys
 
     def step(self, token_ids, parents, state):
         """Extends hypotheses by one word, see `captioner.decoder.beam_search.StepFunction`."""
@@ -54,6 +56,6 @@ class DecoderStep:
     def _traced_read(self, inputs):
         return self._decoder(inputs, training=False)
 
-    def _traced_start(self, pooled, regions, num_beams):
+    def _traced_start(self, pooled, regions):
         (hidden, cell), memory, keys = self._decoder.start(pooled, regions)
-        return *(tf.repeat(array[:, None], num_beams, axis=1) for array in (hidden, cell)), memory, keys
+        return hidden, cell, memory, keys
