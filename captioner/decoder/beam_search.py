@@ -118,16 +118,15 @@ class BeamSearch:
         if (is_one, rules) not in self._compiled:
             # One photo has a function of its own, in which all sizes are known: its arithmetic is so little that
             # finding out sizes again for each word takes a good part of the time.
-            traced = functools.partial(self._traced_search, rules)
+            traced = functools.partial(self._traced_search, rules, is_one)
             signature = None if is_one else (tf.nest.map_structure(_any_photos, state), tf.TensorSpec([], tf.float32))
             self._compiled[is_one, rules] = tf.function(traced, signature, autograph=False)
         found = self._compiled[is_one, rules](state, tf.constant(search.rarity, tf.float32))
         return _Found(*(tensor.numpy() for tensor in found)).rank(search)
 
-    def _traced_search(self, rules: "_Rules", state, rarity):
+    def _traced_search(self, rules: "_Rules", is_one: bool, state, rarity):
         """Returns what `_Found` holds."""
         num_photos = _size(tf.nest.flatten(state)[0], 0)
-        is_one = isinstance(num_photos, int) and num_photos == 1
         beams = _start_beams(state, num_photos, rules, self._start_id)
         history = [tf.TensorArray(kind, 0, dynamic_size=True) for kind in (tf.int32, tf.float32, tf.float32)]
 

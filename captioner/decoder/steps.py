@@ -4,6 +4,9 @@ Legend: `B` photos, `K` beams, `T` caption length, `V` vocabulary, `U` LSTM unit
 region depth, `A` attention size, `M` memory size, `S` memory tokens.
 """
 
+import functools
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from captioner.decoder.network import CaptionDecoder
@@ -18,7 +21,8 @@ class DecoderStep:
 
     def __init__(self, decoder: CaptionDecoder):
         self._decoder = decoder
-        self._start = tf.function(self._traced_start, reduce_retracing=True, autograph=False)
+        # By number of beams, which what is compiled for them has to know.
+        self._starts: dict[int, Callable] = {}
         self._read = tf.function(self._traced_read, reduce_retracing=True, autograph=False)
 
     def start(self, pooled, regions, num_beams: int):
@@ -32,9 +36,10 @@ class DecoderStep:
         Returns:
             The LSTM's hidden and cell state, `(B, K, U)` each, memory `(B, S, M)` and keys `(B, S, A)`.
         """
-        hidden, cell, memory, keys = self._start(tf.cast(pooled, "float32"), tf.cast(regions, "float32"))
-        # Here, so that the number of beams is known to what is compiled for them.
-        return *(tf.repeat(array[:, None], num_beams, axis=1) for array in (hidden, cell)), memory, keys
+        if num_beams not in self._starts:
+            traced = functools.partial(self._traced_start, num_beams)
+            self._starts[num_beams] = tf.function(traced, reduce_retracing=True, autograph=False)
+        return self._starts[num_beams](tf.cast(pooled, "float32"), tf.cast(regions, "float32"))
 
     def step(self, token_ids, parents, state):
         """Extends hypotheses by one word, see `captioner.decoder.beam_search.StepFunction`."""
@@ -56,6 +61,6 @@ class DecoderStep:
     def _traced_read(self, inputs):
         return self._decoder(inputs, training=False)
 
-    def _traced_start(self, pooled, regions):
+    def _traced_start(self, num_beams: int, pooled, regions):
         (hidden, cell), memory, keys = self._decoder.start(pooled, regions)
-        return hidden, cell, memory, keys
+        return *(tf.repeat(array[:, None], num_beams, axis=1) for array in (hidden, cell)), memory, keys

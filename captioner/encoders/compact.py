@@ -1,9 +1,10 @@
 """The compact encoder: MobileNetV2 that learnt from captions, for photos of 192x192 pixels; its grid is 6x6.
 
-It ships with the project, in 5 MB, so it is there where no other encoder is. Its weights are those of a
-captioner on `mobilenet_v2`: they began as ImageNet's, then all convolutions learnt from captions, see
-`captioner.training.end_to_end` and `captioner.training.shrinking`. Legend: `B` batch, `S` side of the photo in pixels,
-`H` side of the grid, `C` channels.
+It ships with the project, in 5 MB, so it is there where no other encoder is. Its weights are those of a captioner on
+`mobilenet_v2`: they began as ImageNet's, then all convolutions learnt from captions, see
+`captioner.training.end_to_end` and `captioner.training.shrinking`.
+
+Legend: `B` batch, `S` side of the photo in pixels, `H` side of the grid, `C` channels.
 
 References:
     M. Sandler et al., "MobileNetV2", 2018. https://arxiv.org/abs/1801.04381

@@ -148,6 +148,19 @@ def encode_photos(plan: Plan, *, progress: bool = True) -> Materials:
     return Materials(plan, splits, cropped, _describe(plan, splits, cropped), (time.monotonic() - started) / 60)
 
 
+def encode_measured(plan: Plan, description: dict, *, progress: bool = True) -> Materials:
+    """Encodes the photos that a captioner is measured on, without those that it was trained on.
+
+    Args:
+        plan: What the captioner was made for.
+        description: What is known of its training.
+        progress: Whether to show progress bars.
+    """
+    names = [split for split in plan.dataset.splits if split != "train"]
+    splits = {split: encode_split(plan.encoder, plan.dataset, split, progress=progress) for split in names}
+    return Materials(plan, splits, None, description)
+
+
 def build_vocabulary(materials: Materials) -> Vocabulary:
     """Returns the words of the train captions that occur often enough."""
     texts = (text for _, text in materials.splits["train"].captions)

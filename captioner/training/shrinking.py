@@ -11,7 +11,6 @@ from captioner.data import datasets
 from captioner.decoder.network import CaptionDecoder
 from captioner.encoders import compact
 from captioner.encoders.encoder import Encoder
-from captioner.encoders.splits import encode_split
 from captioner.inference import Captioner
 from captioner.training import recipe, run_files
 
@@ -74,9 +73,7 @@ def encode_photos(
     """
     encoder = captioner.encoder
     plan = recipe.Plan(config.RecipeConfig(encoder=encoder.name, seed=known.get("seed", 0)), dataset, encoder)
-    names = [split for split in dataset.splits if split != "train"]
-    splits = {split: encode_split(encoder, dataset, split, progress=progress) for split in names}
-    return recipe.Materials(plan, splits, None, {})
+    return recipe.encode_measured(plan, {}, progress=progress)
 
 
 def measure_shrunk(

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from captioner.data.vocabulary import Vocabulary
-from captioner.encoders.splits import encode_split
 from captioner.inference import Captioner
 from captioner.training import from_photos, recipe
 
@@ -37,9 +36,7 @@ def load_tuned(
             )
     captioner = recipe.build_captioner(plan, Vocabulary.load(folder / from_photos.VOCABULARY_FILE), name=name)
     plan.encoder.adopt_changes(from_photos.load_sight(plan.encoder.model, captioner.decoder, folder))
-    names = [split for split in plan.dataset.splits if split != "train"]
-    splits = {split: encode_split(plan.encoder, plan.dataset, split, progress=progress) for split in names}
-    return captioner, recipe.Materials(plan, splits, None, facts)
+    return captioner, recipe.encode_measured(plan, facts, progress=progress)
 
 
 def measure_tuned(captioner: Captioner, materials: recipe.Materials, *, progress: bool = True) -> recipe.Trained:

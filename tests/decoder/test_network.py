@@ -210,6 +210,16 @@ def test_steps_of_beams_follow_the_beams_they_continue(inputs):
         np.testing.assert_allclose(scores[:, beam], expected[:, 1], atol=1e-5)
 
 
+def test_what_starts_a_search_knows_the_number_of_beams_and_is_compiled_once_for_it(inputs):
+    decoder_step = steps.DecoderStep(build())
+    for num_beams in (2, 3, 2):
+        hidden, cell, *_ = decoder_step.start(inputs["pooled"], inputs["regions"], num_beams)
+        assert hidden.shape == cell.shape and hidden.shape[1] == num_beams
+        for array in (hidden, cell):
+            np.testing.assert_array_equal(array, np.repeat(array[:, :1], num_beams, axis=1))
+    assert [start.experimental_get_tracing_count() for start in decoder_step._starts.values()] == [1, 1]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
