@@ -3,7 +3,8 @@
     python -m benchmarks.measure artifacts/NAME [--test]
 
 What `train` does in its last step, without training: for a captioner that was made before a rule of the search was
-there. How it was trained stays in its metrics; the folder that was there is kept as NAME~1.
+there. It gets a word detector if it has none. How it was trained stays in its metrics; the folder that was there is kept
+as NAME~1.
 """
 
 import argparse
@@ -27,15 +28,16 @@ def measure_again(folder: Path, data: str, *, with_test: bool) -> dict:
     """Measures the captioner in a folder, saves it there, and returns its new metrics."""
     from captioner.artifacts import catalogue, saving
     from captioner.data import sources
-    from captioner.encoders.splits import encode_split
     from captioner.training import recipe
 
     captioner, before = saving.load_captioner(folder), catalogue.read_metrics(folder)
     names = ("validation", "test") if with_test else ("validation",)
     dataset, _ = sources.obtain_dataset(data, splits=("train", *names))
     plan = recipe.Plan(config.RecipeConfig(data=data, seed=before.get("seed", 0)), dataset, captioner.encoder)
-    splits = {name: encode_split(captioner.encoder, dataset, name) for name in names}
-    report = recipe.measure_captioner(captioner, recipe.Materials(plan, splits, None, {}))
+    materials = recipe.encode_measured(plan, {}, with_train=captioner.detector is None)
+    if captioner.detector is None:
+        recipe.detect_words(captioner, materials)
+    report = recipe.measure_captioner(captioner, materials)
     # Scores on the test split are of the search that was; those of another would not belong to this captioner.
     kept = {key: value for key, value in before.items() if key != "test"}
     saving.save_captioner(captioner, folder, kept | report, replace=True)

@@ -20,7 +20,7 @@ README, DETAILS = config.PROJECT_DIR / "README.md", config.PROJECT_DIR / "docs" 
 # Which table stands in which file, between `<!-- name: begin -->` and `<!-- name: end -->`.
 PLACES = {
     **dict.fromkeys(("looked", "confidence", "results"), README),
-    **dict.fromkeys(("all", "claims", "steps"), DETAILS),
+    **dict.fromkeys(("all", "claims", "steps", "grounding"), DETAILS),
 }
 SCORES = {
     "bleu_1": "BLEU-1",
@@ -216,6 +216,10 @@ def _list_steps(report: dict) -> Iterator[tuple[str, str, str, str]]:
         "then each thing said once": {"say_once": True, "careful": False, "rarity": 0},
         "then claims that are sure alone": {"say_once": True, "careful": True, "rarity": 0},
     }
+    if grounding := report.get("grounding"):
+        # Both are tried together.
+        [*_, careful] = rules
+        rules[f"{careful}, and a word detector heeded"] = rules.pop(careful) | {"grounding": grounding}
     if rarity := report.get("rarity"):
         rules["then rare words favoured"] = {"say_once": True, "careful": report["careful"], "rarity": rarity}
     for step, rule in rules.items():
@@ -223,6 +227,25 @@ def _list_steps(report: dict) -> Iterator[tuple[str, str, str, str]]:
             best = max(rows, key=lambda row: row["cider_d"])
             number = best["rarity"] if best.get("rarity") else best["length_penalty"]
             yield f"{step}: {number:g}", f"{best['cider_d']:.1f}", f"{best['bleu_4']:.1f}", ""
+
+
+def build_grounding_table(report: dict) -> str:
+    """Returns a Markdown table of what it brings to heed a word detector, of the searches that were tried with care.
+
+    Args:
+        report: Of a captioner with a word detector, as in `artifacts/results/`.
+    """
+    columns = {"cider_d": ".1f", "bleu_4": ".1f", "mean_length": ".1f", "words_used": "d", "borne_out": ".1f"}
+    lines = [
+        "| grounding | length penalty | CIDEr-D | BLEU-4 | words of a caption | words used | captions borne out, % |",
+        "|---" * 7 + "|",
+    ]
+    tried = [row for row in report["searches"] if row["careful"] and not row["rarity"]]
+    for grounding in sorted({row["grounding"] for row in tried}):
+        best = max((row for row in tried if row["grounding"] == grounding), key=lambda row: row["cider_d"])
+        cells = (format(best[key], spec) for key, spec in columns.items())
+        lines.append(f"| {grounding:g} | {best['length_penalty']:g} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def build_looked_table(looked: dict) -> str:
@@ -252,6 +275,7 @@ def build_tables() -> dict[str, str]:
         "all": build_table(reports, results.read_published(), results.read_ensemble()),
         "claims": build_claims_table(reports),
         "steps": build_steps_table(reports),
+        "grounding": build_grounding_table(reports[SHIPPED[0]]),
     }
 
 

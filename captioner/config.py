@@ -224,11 +224,15 @@ class DecodingConfig:
     careful: bool = False
     # How far words are favoured for being rare, see `captioner.decoder.rarity`. The recipe decides on validation.
     rarity: float = 0.0
+    # How much it counts that people are likely to use a word of the photo, see `captioner.decoder.word_detector`. The
+    # recipe decides on validation.
+    grounding: float = 0.0
 
     def __post_init__(self):
-        check_least(self, num_beams=1, max_length=1, length_penalty=0, no_repeat=0, rarity=0)
+        check_least(self, num_beams=1, max_length=1, length_penalty=0, no_repeat=0, rarity=0, grounding=0)
         # Beyond this a search takes all memory, or for ever.
         limits = {"num_beams": 1000, "max_length": 1000, "length_penalty": 100, "no_repeat": 1000, "rarity": 100}
+        limits["grounding"] = 100
         for name, most in limits.items():
             if getattr(self, name) > most:
                 raise ValueError(f"{name} must be at most {most}. Received: {name}={getattr(self, name)!r}")

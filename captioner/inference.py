@@ -20,6 +20,7 @@ from captioner.decoder.careful import CarefulClaims
 from captioner.decoder.network import CaptionDecoder
 from captioner.decoder.rarity import measure_rarity
 from captioner.decoder.steps import DecoderStep
+from captioner.decoder.word_detector import WordDetector
 from captioner.encoders.encoder import Encoder
 from captioner.encoders.features import FeatureStore
 
@@ -115,6 +116,7 @@ class Captioner:
         encoder: The encoder whose features it was trained on.
         name: What to call it.
         settings: Default search.
+        detector: Of the words that a photo calls for, if there is one.
         calibration: When it may say that it is sure. It was chosen at the default search; on validation its words were
             worth the same with 1 to 10 beams and length penalties of 0 to 3.
     """
@@ -127,12 +129,19 @@ class Captioner:
         *,
         name: str = "captioner",
         settings: config.DecodingConfig | None = None,
+        detector: WordDetector | None = None,
         calibration: Calibration | None = None,
     ):
         self.decoder, self.vocabulary, self.encoder, self.name = decoder, vocabulary, encoder, name
         self.settings = settings or config.DecodingConfig()
         self.calibration = calibration
-        self._step = DecoderStep(decoder)
+        self.adopt_detector(detector)
+
+    def adopt_detector(self, detector: WordDetector | None) -> None:
+        """Searches with another word detector from now on, which must be of the same features and words."""
+        self.detector = detector
+        self._step = DecoderStep(self.decoder, detector)
+        vocabulary = self.vocabulary
         self._search = beam_search.BeamSearch(
             self._step.step,
             start_id=vocabulary.start_id,
@@ -219,7 +228,8 @@ class Captioner:
             For each photo its captions, best first, at most `search.num_beams`.
         """
         search = search or self.settings
-        found = self._search.search(self._step.start(pooled, regions, search.num_beams), search)
+        state = self._step.start(pooled, regions, search.num_beams, search.grounding)
+        found = self._search.search(state, search)
         return [[self._caption(hypothesis) for hypothesis in hypotheses] for hypotheses in found]
 
     def caption_store(

@@ -76,6 +76,21 @@ def test_each_step_of_a_training_is_a_row_with_its_best_scores():
     ]
 
 
+def test_each_grounding_is_a_row_with_its_best_search():
+    row = {"careful": True, "rarity": 0.0, "bleu_4": 20.0, "mean_length": 9.0, "words_used": 300, "borne_out": 15.04}
+    searches = [
+        row | {"grounding": 0.3, "length_penalty": 1.0, "cider_d": 60.0},
+        row | {"grounding": 0.3, "length_penalty": 1.25, "cider_d": 61.04},
+        row | {"grounding": 0.0, "length_penalty": 1.5, "cider_d": 59.0},
+        row | {"grounding": 0.3, "length_penalty": 1.5, "cider_d": 70.0, "rarity": 0.1},
+        row | {"grounding": 0.3, "length_penalty": 1.5, "cider_d": 70.0, "careful": False},
+    ]
+    assert results_table.build_grounding_table({"searches": searches}).splitlines()[2:] == [
+        "| 0 | 1.5 | 59.0 | 20.0 | 9.0 | 300 | 15.0 |",
+        "| 0.3 | 1.25 | 61.0 | 20.0 | 9.0 | 300 | 15.0 |",
+    ]
+
+
 def test_captioners_that_write_together_stand_below_those_that_write_alone():
     scores = dict.fromkeys(results_table.SCORES, 12.34)
     alone = {"toy": scores | {"split": "validation", "num_beams": 3}}

@@ -40,6 +40,7 @@ def write_card(captioner: Captioner, name: str, metrics: dict) -> str:
         words=len(captioner.vocabulary),
         parameters=captioner.decoder.count_params() / 1e6,
         beams=captioner.settings.num_beams,
+        detector=_describe_detector(captioner),
         split=metrics.get("split", "?"),
         photos=metrics.get("num_photos", "?"),
         rows=rows,
@@ -97,12 +98,20 @@ def _describe_encoder(encoder: Encoder, is_tuned: bool) -> str:
     return text
 
 
+def _describe_detector(captioner: Captioner) -> str:
+    if captioner.detector is None:
+        return ""
+    count, file = len(captioner.detector.word_ids), parts.DETECTOR_FILE
+    return f"\n  `{file}` says how likely people are to use each of {count:,} words of a photo; the search heeds it."
+
+
 _CARD = """# Captioner `{name}`
 
 Describes a {one} in one English sentence.
 
 - {encoder}
-- Decoder: an LSTM with additive attention, {parameters:.1f} million parameters, {words} words. Search: {beams} beams.
+- Decoder: an LSTM with additive attention, {parameters:.1f} million parameters, {words} words.
+  Search: {beams} beams.{detector}
 - Training: on the train split of {data}, {training}.
   Freely written validation captions decided by their CIDEr-D which weights were kept.{effort}
 

@@ -13,6 +13,7 @@ from captioner.encoders import compact, kernels, specs, weights
 DECODER_FILE, VOCABULARY_FILE = "decoder.keras", "vocabulary.json"
 # Kernels of an encoder that does not ship, as they were fine-tuned; the rest comes from where it always comes from.
 KERNELS_FILE = "fine_tuned.h5"
+DETECTOR_FILE = "word_detector.h5"
 
 
 def check_version(folder: Path, encoder: Mapping) -> None:

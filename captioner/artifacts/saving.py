@@ -2,8 +2,9 @@
 
 `artifacts/<name>/` holds `decoder.keras`, `vocabulary.json`, `config.json` (which encoder with which weights, how to
 search, how captions were cleaned), `metrics.json` (what was measured), `README.md` (the model card) and `manifest.json`
-(digests of all of these); where the encoder learnt, `fine_tuned.h5`, and where it ships with the project, all of its
-weights. It is written beside its place and renamed, so nobody ever loads half of one. Nothing in it is pickled.
+(digests of all of these); where words are detected, `word_detector.h5`; where the encoder learnt, `fine_tuned.h5`, and
+where it ships with the project, all of its weights. It is written beside its place and renamed, so nobody ever loads
+half of one. Nothing in it is pickled.
 """
 
 import dataclasses
@@ -15,6 +16,7 @@ from captioner.artifacts import card, catalogue, manifest, parts
 from captioner.data import captions
 from captioner.data.vocabulary import Vocabulary
 from captioner.decoder.weights import load_decoder, save_decoder
+from captioner.decoder.word_detector import WordDetector
 from captioner.encoders import compact, kernels
 from captioner.encoders.encoder import Encoder, load_encoder
 from captioner.inference import Captioner
@@ -50,6 +52,8 @@ def save_captioner(captioner: Captioner, folder: str | Path, metrics: dict, *, r
 
 def _write_files(captioner: Captioner, new: Path, name: str, metrics: dict) -> None:
     save_decoder(captioner.decoder, new / parts.DECODER_FILE)
+    if captioner.detector:
+        captioner.detector.save(new / parts.DETECTOR_FILE)
     encoder = captioner.encoder
     if encoder.ships:
         compact.save_weights(encoder.network, new, encoder.facts)
@@ -95,12 +99,17 @@ def load_captioner(folder: str | Path, *, encoder: Encoder | None = None) -> Cap
             encoder.adopt_changes(kernels.load_kernels(encoder.model, folder / parts.KERNELS_FILE))
     _check_encoder(encoder, wanted, folder)
     float16.check_finite(encoder.model, f"The encoder of {folder}")
+    detector = None
+    if (folder / parts.DETECTOR_FILE).is_file():
+        num_features = encoder.pooled_size + encoder.region_size
+        detector = WordDetector.load(folder / parts.DETECTOR_FILE, len(vocabulary), num_features)
     return Captioner(
         decoder,
         vocabulary,
         encoder,
         name=folder.name,
         settings=catalogue.read_search(settings),
+        detector=detector,
         calibration=catalogue.read_calibration(settings),
     )
 

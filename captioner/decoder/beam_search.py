@@ -187,12 +187,15 @@ class _Rules(NamedTuple):
     say_once: bool
     careful: bool
     favour_rare: bool
+    # Then the state has a part more.
+    is_grounded: bool
 
     @classmethod
     def of(cls, search: config.DecodingConfig) -> "_Rules":
         # 0 stands for no rule: no phrase is longer than a caption.
         no_repeat = search.no_repeat or search.max_length + 1
-        return cls(search.num_beams, search.max_length, no_repeat, search.say_once, search.careful, search.rarity > 0)
+        weights = search.rarity > 0, search.grounding > 0
+        return cls(search.num_beams, search.max_length, no_repeat, search.say_once, search.careful, *weights)
 
 
 class _Beams(NamedTuple):

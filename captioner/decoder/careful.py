@@ -27,9 +27,9 @@ class CarefulConfig:
     """
 
     # A colour is named if it has this share of the probability of all colours.
-    color_share: float = 0.38
+    color_share: float = 0.5
     # Likewise male and female.
-    gender_share: float = 0.75
+    gender_share: float = 0.8
     # A number is named if it is this likely; words that name none stand beside it.
     number_probability: float = 0.65
     # Added to the log-probability of words for women and girls. Men or boys stand in 10,011 train captions, women or

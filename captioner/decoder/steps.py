@@ -10,6 +10,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from captioner.decoder.network import CaptionDecoder
+from captioner.decoder.word_detector import WordDetector
 
 
 class DecoderStep:
@@ -17,42 +18,57 @@ class DecoderStep:
 
     Args:
         decoder: A trained decoder. It is not changed.
+        detector: Of words in the same features, if there is one.
     """
 
-    def __init__(self, decoder: CaptionDecoder):
-        self._decoder = decoder
-        # By number of beams, which what is compiled for them has to know.
-        self._starts: dict[int, Callable] = {}
+    def __init__(self, decoder: CaptionDecoder, detector: WordDetector | None = None):
+        self._decoder, self._detector = decoder, detector
+        # By number of beams, which what is compiled for them has to know, and whether words are detected.
+        self._starts: dict[tuple[int, bool], Callable] = {}
         self._read = tf.function(self._traced_read, reduce_retracing=True, autograph=False)
 
-    def start(self, pooled, regions, num_beams: int):
+    def start(self, pooled, regions, num_beams: int, grounding: float = 0.0):
         """Reads the photos.
 
         Args:
             pooled: `(B, P)` float.
             regions: `(B, R, D)` float.
             num_beams: `K`.
+            grounding: As `DecodingConfig.grounding`.
 
         Returns:
-            The LSTM's hidden and cell state, `(B, K, U)` each, memory `(B, S, M)` and keys `(B, S, A)`.
+            The LSTM's hidden and cell state, `(B, K, U)` each, memory `(B, S, M)` and keys `(B, S, A)`; with grounding
+            also what the detector adds to the words, `(B, V)`.
+
+        Raises:
+            ValueError: If grounding is asked for and there is no detector.
         """
-        if num_beams not in self._starts:
-            traced = functools.partial(self._traced_start, num_beams)
-            self._starts[num_beams] = tf.function(traced, reduce_retracing=True, autograph=False)
-        return self._starts[num_beams](tf.cast(pooled, "float32"), tf.cast(regions, "float32"))
+        if grounding and self._detector is None:
+            raise ValueError(
+                "This captioner has no word detector, so captions cannot be grounded. Search with grounding=0. "
+                f"Received: grounding={grounding!r}"
+            )
+        kind = num_beams, grounding > 0
+        if kind not in self._starts:
+            traced = functools.partial(self._traced_start, num_beams, self._detector if grounding else None)
+            self._starts[kind] = tf.function(traced, reduce_retracing=True, autograph=False)
+        views = tf.cast(pooled, "float32"), tf.cast(regions, "float32")
+        return self._starts[kind](*views, tf.constant(grounding, tf.float32))
 
     def step(self, token_ids, parents, state):
         """Extends hypotheses by one word, see `captioner.decoder.beam_search.StepFunction`."""
-        hidden, cell, memory, keys = state
+        hidden, cell, memory, keys, *detected = state
         states = [
             tf.reshape(tf.gather(array, parents, batch_dims=1), (-1, array.shape[-1])) for array in (hidden, cell)
         ]
         logits, attention_scores, states = self._decoder.step(tf.reshape(token_ids, [-1]), states, memory, keys)
+        for added in detected:
+            logits += tf.repeat(added, token_ids.shape[1], axis=0)
         log_probs, attention_scores, *states = (
             tf.reshape(rows, (*tf.unstack(tf.shape(token_ids)), rows.shape[-1]))
             for rows in (tf.nn.log_softmax(logits), attention_scores, *states)
         )
-        return log_probs, attention_scores, (*states, memory, keys)
+        return log_probs, attention_scores, (*states, memory, keys, *detected)
 
     def read(self, inputs):
         """Returns the logits `(B, T, V)` of the words of given captions, with `inputs` as for the decoder's call."""
@@ -61,6 +77,8 @@ class DecoderStep:
     def _traced_read(self, inputs):
         return self._decoder(inputs, training=False)
 
-    def _traced_start(self, num_beams: int, pooled, regions):
+    def _traced_start(self, num_beams: int, detector: WordDetector | None, pooled, regions, grounding):
         (hidden, cell), memory, keys = self._decoder.start(pooled, regions)
-        return *(tf.repeat(array[:, None], num_beams, axis=1) for array in (hidden, cell)), memory, keys
+        states = (tf.repeat(array[:, None], num_beams, axis=1) for array in (hidden, cell))
+        detected = [grounding * detector.log_probs(pooled, regions)] if detector else []
+        return *states, memory, keys, *detected

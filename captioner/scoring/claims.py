@@ -10,6 +10,7 @@ import collections
 from collections.abc import Collection, Mapping, Sequence, Set
 
 from captioner.data.claim_words import read_claim_words
+from captioner.data.vocabulary import FUNCTION_WORDS
 
 # What each kind of claim counts, in percent, for people to read.
 LABELS = {
@@ -35,7 +36,8 @@ def measure_claims(captions: Mapping[str, str], references: Mapping[str, Sequenc
         `women_called_male` and `men_called_female`: the `claims` of gender about photos whose references name one
         gender alone, and how many `percent` name the other alone. `named_twice`: `percent` of the captions that name
         a thing twice; people and animals may come twice. `overused`: the words whose share of the captions exceeds
-        most their share of the references, each with both shares in percent.
+        most their share of the references, each with both shares in percent. `borne_out`: `percent` of the captions in
+        which each content word is a word of a reference, or another for the same thing.
     """
     pairs = [(caption.split(), [text.split() for text in references[i]]) for i, caption in captions.items()]
     lists = read_claim_words()
@@ -47,7 +49,18 @@ def measure_claims(captions: Mapping[str, str], references: Mapping[str, Sequenc
         "men_called_female": _measure_gender(pairs, lists["male"], lists["female"]),
         "named_twice": {"percent": _percent(sum(twice), len(twice))},
         "overused": _find_overused(pairs, lists["common"]),
+        "borne_out": {"percent": measure_borne_out(captions, references)},
     }
+
+
+def measure_borne_out(captions: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> float | None:
+    """Returns `borne_out` of `measure_claims` alone, in percent; `None` of no captions."""
+    things = read_claim_words()["things"]
+    borne_out = 0
+    for image_id, caption in captions.items():
+        said = {things.get(word, word) for text in references[image_id] for word in text.split()}
+        borne_out += said.issuperset(things.get(word, word) for word in caption.split() if word not in FUNCTION_WORDS)
+    return _percent(borne_out, len(captions))
 
 
 def measure_people(references: Mapping[str, Sequence[str]]) -> dict:

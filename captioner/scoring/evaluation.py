@@ -19,14 +19,18 @@ from captioner.scoring.machine import describe_machine
 
 # The scores that make sense for controls too.
 HEADLINE = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "cider_d", "rouge_l")
-# What the recipe tries on validation, captioner by captioner, and the rules `say_once`, `careful` and `rarity` with the
-# best.
+# What the recipe tries on validation, captioner by captioner, and the rules `say_once`, `careful`, `grounding` and
+# `rarity` with the best.
 LENGTH_PENALTIES = (0.75, 1.0, 1.25, 1.5)
+GROUNDINGS = (0.0, 0.3, 0.45, 0.6)
 # What `careful` may cost: two points of CIDEr-D are what one seed differs from another, and far fewer claims are false.
 _CAREFUL_COST = 2.0
+# What it may cost more that captions are borne out more often.
+_BORNE_OUT_COST = 0.5
 # How far rare words may be favoured, and what that may cost: nothing that can be told from chance.
 RARITIES = (0.1, 0.2, 0.3)
 _RARITY_COST = 0.25
+_RULES = ("length_penalty", "say_once", "careful", "grounding", "rarity")
 
 
 def evaluate_captioner(
@@ -63,6 +67,7 @@ def evaluate_captioner(
         "say_once": search.say_once,
         "careful": search.careful,
         "rarity": search.rarity,
+        "grounding": search.grounding,
         "unreadable_photos": len(split.unreadable),
         **metrics.score_captions(captions, split.references, train_captions=train_captions),
         **metrics.score_meteor(captions, split.references),
@@ -101,51 +106,56 @@ def choose_search(captioner: Captioner, split: EncodedSplit, *, may_doubt: bool 
 
     Which penalty does depends on how it was trained: likelihood makes the best captions seem too short, and
     self-critical training makes up for that by itself. The penalty and the rule to say things once are those of the
-    highest CIDEr-D; the careful rule is taken with its own best penalty if it costs at most `_CAREFUL_COST`, and then
-    the largest of `RARITIES` that costs at most `_RARITY_COST`.
+    highest CIDEr-D. The careful rule comes with one of `GROUNDINGS`, if words are detected, and with a penalty of its
+    own, if the best of these costs at most `_CAREFUL_COST`; of those that cost at most `_BORNE_OUT_COST` more, the one
+    whose captions are most often borne out is taken. Last comes the largest of `RARITIES` that costs at most
+    `_RARITY_COST`.
 
     Args:
         captioner: The captioner. Its `settings` are changed.
         split: The validation split.
-        may_doubt: Whether the careful rule and rarity are tried.
+        may_doubt: Whether the rules after `say_once` are tried.
 
     Returns:
-        A row for each that was tried: `length_penalty`, `say_once`, `careful`, `rarity`, `cider_d`, `bleu_4`,
-        `mean_length` and `words_used`.
+        A row for each that was tried: `length_penalty`, `say_once`, `careful`, `grounding`, `rarity`, `cider_d`,
+        `bleu_4`, `mean_length`, `words_used` and `borne_out` (percent).
     """
 
     def try_out(**chosen: Any) -> dict:
-        scores = metrics.score_captions(
-            write_captions(captioner, split, dataclasses.replace(captioner.settings, **chosen)), split.references
-        )
-        return chosen | {key: scores[key] for key in ("cider_d", "bleu_4", "mean_length", "words_used")}
+        captions = write_captions(captioner, split, dataclasses.replace(captioner.settings, **chosen))
+        scores = metrics.score_captions(captions, split.references)
+        found = {key: scores[key] for key in ("cider_d", "bleu_4", "mean_length", "words_used")}
+        return chosen | found | {"borne_out": claims.measure_borne_out(captions, split.references)}
 
-    penalties = LENGTH_PENALTIES
-    rows = [try_out(length_penalty=penalty, say_once=False, careful=False, rarity=0.0) for penalty in penalties]
-    rows.append(try_out(**_best_search(rows) | {"say_once": True}))
-    best = _best_search(rows)
+    none = {"say_once": False, "careful": False, "grounding": 0.0, "rarity": 0.0}
+    rows = [try_out(length_penalty=penalty, **none) for penalty in LENGTH_PENALTIES]
+    rows.append(try_out(**_rules_of(_best(rows)) | {"say_once": True}))
+    chosen = _best(rows)
     if may_doubt:
-        # It leaves words out, so that captions bear a larger penalty.
-        doubting = [
-            try_out(**best | {"careful": True, "length_penalty": penalty})
-            for penalty in penalties
-            if penalty >= best["length_penalty"]
+        tried = [
+            try_out(**_rules_of(chosen) | {"careful": True, "grounding": grounding, "length_penalty": penalty})
+            for grounding in (GROUNDINGS if captioner.detector else GROUNDINGS[:1])
+            for penalty in LENGTH_PENALTIES
         ]
-        plain, careful = (max(row["cider_d"] for row in tried) for tried in (rows, doubting))
-        if careful >= plain - _CAREFUL_COST:
-            plain, best = careful, _best_search(doubting)
-        favouring = [try_out(**best | {"rarity": rarity}) for rarity in RARITIES]
-        for row in favouring:
-            if row["cider_d"] >= plain - _RARITY_COST:
-                best = best | {"rarity": row["rarity"]}
-        rows += doubting + favouring
-    captioner.settings = dataclasses.replace(captioner.settings, **best)
+        rows += tried
+        most = _best(tried)["cider_d"]
+        if most >= chosen["cider_d"] - _CAREFUL_COST:
+            cheap = [row for row in tried if row["cider_d"] >= most - _BORNE_OUT_COST]
+            chosen = max(cheap, key=lambda row: row["borne_out"])
+        tried = [try_out(**_rules_of(chosen) | {"rarity": rarity}) for rarity in RARITIES]
+        rows += tried
+        cheap = [row for row in tried if row["cider_d"] >= chosen["cider_d"] - _RARITY_COST]
+        chosen = max(cheap, key=lambda row: row["rarity"], default=chosen)
+    captioner.settings = dataclasses.replace(captioner.settings, **_rules_of(chosen))
     return rows
 
 
-def _best_search(rows: Sequence[Mapping]) -> dict[str, Any]:
-    best = max(rows, key=lambda row: row["cider_d"])
-    return {key: best[key] for key in ("length_penalty", "say_once", "careful", "rarity")}
+def _best(rows: Sequence[dict]) -> dict:
+    return max(rows, key=lambda row: row["cider_d"])
+
+
+def _rules_of(row: Mapping) -> dict[str, Any]:
+    return {key: row[key] for key in _RULES}
 
 
 def measure_perplexity(captioner: Captioner, split: EncodedSplit) -> float:

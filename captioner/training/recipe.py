@@ -6,6 +6,7 @@
     history = fit_captioner(captioner, materials)
     tuning, materials = tune_captioner(captioner, materials)
     refinement = refine_captioner(captioner, materials)
+    detect_words(captioner, materials)
     report = measure_captioner(captioner, materials)
 
 Nothing here saves a captioner or prints more than bars of progress: that is for who calls it.
@@ -30,7 +31,7 @@ from captioner.encoders.features import FeatureStore
 from captioner.encoders.splits import EncodedSplit, encode_split
 from captioner.inference import Captioner
 from captioner.scoring import calibration, evaluation, machine
-from captioner.training import fine_tuning, run_files, self_critical, teacher_forcing
+from captioner.training import fine_tuning, run_files, self_critical, teacher_forcing, word_detection
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,15 +149,16 @@ def encode_photos(plan: Plan, *, progress: bool = True) -> Materials:
     return Materials(plan, splits, cropped, _describe(plan, splits, cropped), (time.monotonic() - started) / 60)
 
 
-def encode_measured(plan: Plan, description: dict, *, progress: bool = True) -> Materials:
-    """Encodes the photos that a captioner is measured on, without those that it was trained on.
+def encode_measured(plan: Plan, description: dict, *, with_train: bool = False, progress: bool = True) -> Materials:
+    """Encodes the photos that a captioner is measured on.
 
     Args:
         plan: What the captioner was made for.
         description: What is known of its training.
+        with_train: Whether to encode those that it was trained on, too, for `detect_words`.
         progress: Whether to show progress bars.
     """
-    names = [split for split in plan.dataset.splits if split != "train"]
+    names = [split for split in plan.dataset.splits if split != "train" or with_train]
     splits = {split: encode_split(plan.encoder, plan.dataset, split, progress=progress) for split in names}
     return Materials(plan, splits, None, description)
 
@@ -274,6 +276,25 @@ def refine_captioner(captioner: Captioner, materials: Materials, *, progress: bo
     return history
 
 
+def detect_words(captioner: Captioner, materials: Materials, *, progress: bool = True) -> None:
+    """Trains a captioner's word detector on the train split; of drawings it has none, whose words are never in doubt.
+
+    Args:
+        captioner: After `refine_captioner`. Its search can then be grounded.
+        materials: With the train split.
+        progress: Whether to show a progress bar.
+    """
+    if drawings.is_drawn(materials.plan.dataset.folder):
+        return
+    train = materials.splits["train"]
+    seed = materials.plan.settings.seed
+    captioner.adopt_detector(
+        word_detection.train_word_detector(
+            train.references, train.features, captioner.vocabulary, seed=seed, progress=progress
+        )
+    )
+
+
 def measure_captioner(captioner: Captioner, materials: Materials, *, progress: bool = True) -> dict:
     """Chooses the search, scores and calibrates a captioner on validation, and measures it on test if that was read.
 
@@ -330,6 +351,7 @@ def train_captioner(materials: Materials, *, name: str | None = None, progress: 
         history = fit_captioner(captioner, materials, verbose=int(progress))
         tuning, materials = tune_captioner(captioner, materials, progress=progress)
         refinement = refine_captioner(captioner, materials, progress=progress)
+        detect_words(captioner, materials, progress=progress)
         report = measure_captioner(captioner, materials, progress=progress)
         return Trained(captioner, report | describe_training(materials, history, tuning, refinement))
 

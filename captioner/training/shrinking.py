@@ -30,7 +30,7 @@ def shrink_captioner(captioner: Captioner, *, version: str = "") -> Captioner:
         version: What tells it from others of its name; see `captioner.artifacts.catalogue.version_of`.
 
     Returns:
-        The captioner, which is called by the other's name with `compact` for `mobilenet_v2`.
+        The captioner, with the other's word detector, called by the other's name with `compact` for `mobilenet_v2`.
 
     Raises:
         ValueError: If its encoder is another one, or its decoder is bound to the grid of that.
@@ -52,7 +52,14 @@ def shrink_captioner(captioner: Captioner, *, version: str = "") -> Captioner:
     )
     decoder.set_weights(known.get_weights())
     name = captioner.name.replace(_SOURCE, "compact") if _SOURCE in captioner.name else f"compact-{captioner.name}"
-    return Captioner(decoder, captioner.vocabulary, encoder, name=name, settings=captioner.settings)
+    return Captioner(
+        decoder,
+        captioner.vocabulary,
+        encoder,
+        name=name,
+        settings=captioner.settings,
+        detector=captioner.detector,
+    )
 
 
 def digest_origin(captioner: Captioner) -> str:

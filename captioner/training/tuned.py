@@ -36,11 +36,12 @@ def load_tuned(
             )
     captioner = recipe.build_captioner(plan, Vocabulary.load(folder / from_photos.VOCABULARY_FILE), name=name)
     plan.encoder.adopt_changes(from_photos.load_sight(plan.encoder.model, captioner.decoder, folder))
-    return captioner, recipe.encode_measured(plan, facts, progress=progress)
+    return captioner, recipe.encode_measured(plan, facts, with_train=True, progress=progress)
 
 
 def measure_tuned(captioner: Captioner, materials: recipe.Materials, *, progress: bool = True) -> recipe.Trained:
-    """Measures what `load_tuned` gave."""
+    """Gives what `load_tuned` gave a word detector, and measures it."""
+    recipe.detect_words(captioner, materials, progress=progress)
     report, facts = recipe.measure_captioner(captioner, materials, progress=progress), materials.description
     stages = {name: facts[name] for name in ("fine_tuning", "refinement")}
     return recipe.Trained(

@@ -16,6 +16,7 @@ from captioner import config, files
 from captioner.artifacts import catalogue, manifest, parts, saving
 from captioner.data import vocabulary
 from captioner.decoder.network import CaptionDecoder
+from captioner.decoder.word_detector import WordDetector
 from captioner.encoders import specs
 from captioner.encoders.encoder import load_encoder
 from captioner.encoders.weights import WEIGHTS_VARIABLE
@@ -51,6 +52,39 @@ def test_a_reloaded_captioner_writes_the_same(tiny_captioner, tiny_bundle, drawn
     assert loaded.settings == tiny_captioner.settings
     assert loaded.vocabulary.words == tiny_captioner.vocabulary.words
     assert loaded.encoder.fingerprint == tiny_captioner.encoder.fingerprint
+
+
+def build_detector(captioner):
+    size, count = captioner.encoder.pooled_size + captioner.encoder.region_size, len(captioner.vocabulary)
+    word_ids = np.arange(4, count, dtype=np.int32)
+    kernel = np.random.default_rng(0).normal(size=(size, len(word_ids))).astype(np.float16).astype(np.float32)
+    return WordDetector(word_ids, kernel, np.zeros(len(word_ids), np.float32), count)
+
+
+def test_a_word_detector_comes_back_with_its_captioner_and_grounds_its_captions(
+    build_captioner, tiny_captioner, tmp_path, drawn_photos
+):
+    captioner = build_captioner(tiny_captioner.encoder)
+    captioner.adopt_detector(build_detector(captioner))
+    captioner.settings = dataclasses.replace(captioner.settings, grounding=2.0)
+    folder = saving.save_captioner(captioner, tmp_path / "grounded", {})
+    loaded = saving.load_captioner(folder)
+    expected = [[c.text for c in found] for found in captioner.caption_photos(drawn_photos)]
+    assert [[c.text for c in found] for found in loaded.caption_photos(drawn_photos)] == expected
+    plain = tiny_captioner.caption_photos(drawn_photos, dataclasses.replace(captioner.settings, grounding=0.0))
+    assert [[c.text for c in found] for found in plain] != expected
+    (folder / "word_detector.h5").unlink()
+    with pytest.raises(FileNotFoundError, match="lacks word_detector.h5"):
+        saving.load_captioner(folder)
+
+
+def test_a_detector_of_other_features_is_refused(build_captioner, tiny_captioner, tmp_path):
+    captioner = build_captioner(tiny_captioner.encoder)
+    detector = build_detector(captioner)
+    detector.kernel = detector.kernel[1:]
+    captioner.adopt_detector(detector)
+    with pytest.raises(ValueError, match="word_detector.h5 is damaged. .* do not fit 10 features"):
+        saving.load_captioner(saving.save_captioner(captioner, tmp_path / "other", {}))
 
 
 def test_a_decoder_that_attends_to_slots_comes_back_as_one(build_captioner, tiny_captioner, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from captioner import config
 from captioner.decoder import network, steps
 from captioner.decoder.attention import AdditiveAttention
+from captioner.decoder.word_detector import WordDetector
 
 V, U, P, R, D, B, T = 11, 4, 6, 3, 5, 2, 5
 VARIANTS = list(itertools.product(("regions", "slots"), ("inside", "after")))
@@ -218,6 +219,26 @@ def test_what_starts_a_search_knows_the_number_of_beams_and_is_compiled_once_for
         for array in (hidden, cell):
             np.testing.assert_array_equal(array, np.repeat(array[:, :1], num_beams, axis=1))
     assert [start.experimental_get_tracing_count() for start in decoder_step._starts.values()] == [1, 1]
+
+
+def test_words_that_a_photo_calls_for_are_likelier_in_every_beam(inputs):
+    model, random = build(), np.random.default_rng(0)
+    pooled, regions = inputs["pooled"], inputs["regions"]
+    size, count = pooled.shape[-1] + regions.shape[-1], model.sizes["vocabulary_size"]
+    kernel = random.normal(size=(size, 2)).astype(np.float32)
+    detector = WordDetector(np.array([5, 7], np.int32), kernel, np.zeros(2, np.float32), count)
+    decoder_step, plain = steps.DecoderStep(model, detector), steps.DecoderStep(model)
+    token_ids, parents = np.array([[4, 5], [6, 7]], np.int32), np.array([[0, 1], [0, 1]], np.int32)
+    grounded, _, state = decoder_step.step(token_ids, parents, decoder_step.start(pooled, regions, 2, 0.5))
+    usual, _, _ = plain.step(token_ids, parents, plain.start(pooled, regions, 2))
+    weighed = np.exp(usual) * np.exp(0.5 * to_numpy(detector.log_probs(pooled, regions))[0])[:, None]
+    np.testing.assert_allclose(np.exp(grounded), weighed / weighed.sum(axis=-1, keepdims=True), rtol=1e-4)
+    # It stays with the photo from step to step.
+    assert len(state) == len(decoder_step.start(pooled, regions, 2)) + 1
+    ungrounded, _, _ = decoder_step.step(token_ids, parents, decoder_step.start(pooled, regions, 2))
+    np.testing.assert_array_equal(ungrounded, usual)
+    with pytest.raises(ValueError, match="has no word detector, .* Received: grounding=0.5"):
+        plain.start(pooled, regions, 2, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,27 @@ def test_a_thing_that_is_named_twice_is_found(caption, percent):
     assert measure(caption, "a man")["named_twice"] == {"percent": percent}
 
 
+@pytest.mark.parametrize(
+    ("caption", "references", "percent"),
+    [
+        ("a dog runs in the grass", ["a dog runs", "the grass"], 100.0),
+        ("a dog runs in the snow", ["a dog runs", "the grass"], 0.0),
+        # Another word for the same thing, and little words that nobody used.
+        ("a bike and the tree", ["one bicycle", "tree"], 100.0),
+        # Of all references together, no single one.
+        ("a dog in snow", ["dog", "snow"], 100.0),
+    ],
+)
+def test_a_caption_is_borne_out_if_all_its_content_words_are(caption, references, percent):
+    assert measure(caption, *references)["borne_out"] == {"percent": percent}
+
+
+def test_captions_that_are_borne_out_are_counted_whole():
+    captions = {"1.jpg": "a dog", "2.jpg": "a cat", "3.jpg": "a dog in snow", "4.jpg": "a dog"}
+    assert claims.measure_borne_out(captions, dict.fromkeys(captions, ["a dog"])) == 50.0
+    assert claims.measure_borne_out({}, {}) is None
+
+
 def test_overused_words_are_ranked_by_how_far_their_share_exceeds_that_of_the_references():
     captions = {"1.jpg": "a dog in a shirt", "2.jpg": "a man in a shirt shirt"}
     references = {"1.jpg": ["a dog runs", "a dog with a shirt"], "2.jpg": ["a man", "a man sits"]}

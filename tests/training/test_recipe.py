@@ -1,6 +1,7 @@
 """From pictures to a saved captioner, on the drawn data set with the encoder `tiny`."""
 
 import dataclasses
+import functools
 import json
 import shutil
 
@@ -11,7 +12,8 @@ from captioner import config
 from captioner.data import datasets, flickr8k, sources
 from captioner.data.drawings import dataset as drawings
 from captioner.scoring import machine
-from captioner.training import recipe, teacher_forcing
+from captioner.training import recipe, teacher_forcing, word_detection
+from captioner.training.word_detection import train_word_detector
 
 TINY = {"units": 8, "embedding_size": 4, "attention_size": 4, "memory_size": 8}
 
@@ -70,6 +72,17 @@ def measure(materials):
     """The report on a captioner that has learnt nothing yet."""
     captioner = recipe.build_captioner(materials.plan, recipe.build_vocabulary(materials))
     return recipe.measure_captioner(captioner, materials, progress=False)
+
+
+def test_photos_have_a_word_detector_and_drawings_have_none(album, drawn_dir, monkeypatch):
+    monkeypatch.setattr(word_detection, "train_word_detector", functools.partial(train_word_detector, min_photos=2))
+    of_photos, of_drawings = (recipe.train_captioner(prepare(folder), progress=False) for folder in (album, drawn_dir))
+    words = of_photos.captioner.vocabulary.words
+    assert {"red", "left"} <= {words[word] for word in of_photos.captioner.detector.word_ids}
+    assert {row["grounding"] for row in of_photos.report["searches"]} >= {0.3, 0.45, 0.6}
+    assert of_photos.report["grounding"] == of_photos.captioner.settings.grounding
+    assert of_drawings.captioner.detector is None
+    assert {row["grounding"] for row in of_drawings.report["searches"]} == {0.0}
 
 
 def test_the_test_split_is_read_and_measured_only_if_asked(album):

@@ -11,6 +11,7 @@ from captioner.artifacts import catalogue, manifest, saving
 from captioner.command_line import commands
 from captioner.data import datasets
 from captioner.decoder.network import CaptionDecoder
+from captioner.decoder.word_detector import WordDetector
 from captioner.encoders import kernels, specs
 from captioner.encoders.encoder import load_encoder
 from captioner.inference import Captioner
@@ -65,6 +66,13 @@ def test_network_and_decoder_stay_and_photos_get_smaller(learnt):
     found, expected = (one.decoder.step(np.array([5, 6]), *one.decoder.start(*views)) for one in (shrunk, learnt))
     for one, other in zip(found[:2], expected[:2], strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_words_stay_detected_by_the_same_weights(learnt):
+    size, count = 2 * 1280, len(learnt.vocabulary)
+    kernel = np.ones((size, 1), np.float32)
+    learnt.adopt_detector(WordDetector(np.array([4], np.int32), kernel, np.zeros(1, np.float32), count))
+    assert shrinking.shrink_captioner(learnt).detector is learnt.detector
 
 
 def test_only_captioners_on_mobilenet_v2_can_be_shrunk(tiny_captioner):

@@ -1,0 +1,95 @@
+"""Which words a photo calls for, asked of the photo as a whole and of no sentence.
+
+A decoder writes what goes on well from the words before, and so "a man in a red" ends in "shirt" whatever the photo
+shows. A logistic regression for each word, on the same features, says how likely one of the people who describe a photo
+is to use that word; a search that counts this in writes more of what is there (H. Fang et al., "From Captions to Visual
+Concepts and Back", 2015, https://arxiv.org/abs/1411.4952).
+
+Legend: `B` photos, `P` pooled size, `R` regions, `D` region depth, `W` detected words, `V` vocabulary.
+"""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import tensorflow as tf
+
+from captioner import files
+
+# Length of what describes a photo, one for each of both views: so that weights of usual size tell photos apart.
+_LENGTH = 10.0
+_ARRAYS = {"word_ids": np.int32, "kernel": np.float32, "bias": np.float32}
+
+
+def describe(pooled, regions):
+    """Returns what words are detected in: the mean of a photo and the most that any region has of each feature.
+
+    Args:
+        pooled: `(B, P)` float.
+        regions: `(B, R, D)` float.
+
+    Returns:
+        float32 `(B, P + D)`, both parts of length 10.
+    """
+    views = tf.cast(pooled, tf.float32), tf.reduce_max(tf.cast(regions, tf.float32), axis=1)
+    return _LENGTH * tf.concat([tf.math.l2_normalize(view, axis=-1) for view in views], axis=-1)
+
+
+class WordDetector:
+    """Says how likely each word is to be used of a photo.
+
+    Args:
+        word_ids: The words that it knows, int32 `(W,)`.
+        kernel: Weights, float32 `(P + D, W)`.
+        bias: float32 `(W,)`.
+        vocabulary_size: `V`.
+    """
+
+    def __init__(self, word_ids: np.ndarray, kernel: np.ndarray, bias: np.ndarray, vocabulary_size: int):
+        self.word_ids, self.kernel, self.bias = word_ids, kernel, bias
+        # Words that it does not know are neither likely nor unlikely.
+        self._places = np.full(vocabulary_size, len(word_ids), np.int32)
+        self._places[word_ids] = np.arange(len(word_ids))
+
+    def log_probs(self, pooled: tf.Tensor, regions: tf.Tensor) -> tf.Tensor:
+        """Returns the log-probability that people use each word, float32 `(B, V)`; 0 for words that it does not know.
+
+        Args:
+            pooled: `(B, P)` float.
+            regions: `(B, R, D)` float.
+        """
+        logits = tf.matmul(describe(pooled, regions), self.kernel) + self.bias
+        known = tf.math.log_sigmoid(logits)  # (B, W)
+        return tf.gather(tf.pad(known, [[0, 0], [0, 1]]), self._places, axis=1)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the weights, matrices in float16."""
+        with h5py.File(path, "w") as file:
+            file["word_ids"], file["bias"] = self.word_ids, self.bias
+            file["kernel"] = self.kernel.astype(np.float16)
+
+    @classmethod
+    def load(cls, path: str | Path, vocabulary_size: int, num_features: int) -> "WordDetector":
+        """Reads what `save` wrote.
+
+        Args:
+            path: The file.
+            vocabulary_size: `V`.
+            num_features: `P + D`.
+
+        Raises:
+            ValueError: If the file is damaged, or of another encoder or vocabulary.
+        """
+        path = Path(path)
+        with files.reading(path):
+            with h5py.File(path) as file:
+                arrays = {name: file[name][()].astype(kind) for name, kind in _ARRAYS.items()}
+            count = len(arrays["word_ids"])
+            shapes = {"word_ids": (count,), "kernel": (num_features, count), "bias": (count,)}
+            if {name: array.shape for name, array in arrays.items()} != shapes or not all(
+                np.isfinite(array).all() for array in arrays.values()
+            ):
+                raise ValueError(f"its weights do not fit {num_features} features")
+            if count and not 0 <= arrays["word_ids"].min() <= arrays["word_ids"].max() < vocabulary_size:
+                raise ValueError(f"its words are not among {vocabulary_size}")
+        return cls(**arrays, vocabulary_size=vocabulary_size)
