@@ -3,8 +3,8 @@
     python -m benchmarks.measure artifacts/NAME [--test]
 
 What `train` does in its last step, without training: for a captioner that was made before a rule of the search was
-there. It gets a word detector if it has none. How it was trained stays in its metrics; the folder that was there is kept
-as NAME~1.
+there. It gets a word detector if it has none. How it was trained stays in its metrics; the folder that was there is
+kept as NAME~1.
 """
 
 import argparse

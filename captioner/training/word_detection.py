@@ -2,7 +2,9 @@
 
 Only content words are detected, those that enough photos have been described with, and none that say who is male or
 female: people describe one photo with both, and the commoner would always be likely. What nobody says of a photo may be
-in it all the same, so a word's probability is that of being said, not of being there. Legend: `B` photos, `P` pooled size, `D` region depth, `W` detected words.
+in it all the same, so a word's probability is that of being said, not of being there.
+
+Legend: `B` photos, `P` pooled size, `D` region depth, `W` detected words.
 """
 
 from collections.abc import Mapping, Sequence, Set

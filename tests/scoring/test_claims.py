@@ -90,7 +90,7 @@ def test_a_caption_is_borne_out_if_all_its_content_words_are(caption, references
 
 def test_captions_that_are_borne_out_are_counted_whole():
     captions = {"1.jpg": "a dog", "2.jpg": "a cat", "3.jpg": "a dog in snow", "4.jpg": "a dog"}
-    assert claims.measure_borne_out(captions, dict.fromkeys(captions, ["a dog"])) == 50.0
+    assert claims.measure_borne_out(captions, dict.fromkeys(captions, ("a dog",))) == 50.0
     assert claims.measure_borne_out({}, {}) is None
 
 
