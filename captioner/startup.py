@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 
 # From glibc's malloc.h; see `man mallopt`.
@@ -123,6 +124,13 @@ def import_keras(*, any_backend: bool = False, quietly: bool = True, with_extras
             f"Keras cannot use the backend {backend}: install it, or set KERAS_BACKEND=tensorflow. Received: {error}"
         ) from None
     except (AttributeError, OSError, TypeError, ValueError) as error:
+        failed = traceback.extract_tb(error.__traceback__)
+        # Where Keras reads its settings.
+        if not failed[-1].filename.endswith(os.path.join("backend", "config.py")):
+            raise ValueError(
+                f"Keras does not start, {failed[-1].filename} fails. If it is a file of yours that has the name of a "
+                f"module which Keras needs, call it otherwise. Received: {error}"
+            ) from error
         home = os.environ.get("KERAS_HOME", os.path.join("~", ".keras"))
         raise ValueError(
             f"Keras does not start, perhaps for a damaged {os.path.join(home, 'keras.json')}, which it can do without: "

@@ -99,6 +99,14 @@ def test_settings_that_keras_cannot_use_are_named(tmp_path, settings):
     assert told.count("\n") == 1
 
 
+def test_a_file_with_the_name_of_a_module_that_keras_needs_is_named(tmp_path):
+    (tmp_path / "absl.py").write_text("raise ValueError('substring not found')")
+    code = "try: startup.import_keras()\nexcept ValueError as error: print(error)"
+    told = start(tmp_path, f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{code}").stdout
+    assert told.startswith(f"Keras does not start, {tmp_path / 'absl.py'} fails. If it is a file of yours")
+    assert told.endswith("Received: substring not found\n")
+
+
 def test_a_program_that_set_up_keras_otherwise_is_told_before_the_work(tmp_path):
     code = "import keras\ntry: startup.import_keras()\nexcept ValueError as error: print(error)"
     told = start(tmp_path, code, {"image_data_format": "channels_first"}, KERAS_BACKEND="tensorflow").stdout
