@@ -261,7 +261,8 @@ def build_looked_table(looked: dict) -> str:
             f"“{photo['caption']}”" + (f" ({photo['instead']})" if photo["instead"] else "") for photo in photos[:2]
         )
         lines.append(f"| {judgement} | {len(photos)} | {' '.join(examples)} |")
-    return "\n".join(lines)
+    people = " ".join(f"{judgement} {count}," for judgement, count in looked["people"].items()).rstrip(",")
+    return "\n".join([*lines, f"| captions by people, judged likewise | {people} | |"])
 
 
 def build_tables() -> dict[str, str]:

@@ -39,12 +39,14 @@ def test_what_a_person_thought_of_captions_is_counted_with_examples():
         {"caption": "Two dogs.", "judgement": "wrong", "instead": "a goat"},
         {"caption": "No.", "judgement": "wrong", "instead": "three"},
     ]
-    assert results_table.build_looked_table({"photos": photos}).splitlines() == [
+    people = {"right": 3, "partly": 1, "wrong": 0}
+    assert results_table.build_looked_table({"photos": photos, "people": people}).splitlines() == [
         "| of 4 photos | captions | for example |",
         "|---|---|---|",
         "| right | 1 | “A dog.” |",
         "| partly | 0 |  |",
         "| wrong | 3 | “A cat.” (a cow) “Two dogs.” (a goat) |",
+        "| captions by people, judged likewise | right 3, partly 1, wrong 0 | |",
     ]
 
 

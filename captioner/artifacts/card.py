@@ -32,7 +32,7 @@ def write_card(captioner: Captioner, name: str, metrics: dict) -> str:
         one="photo" if subject == "photos" else "drawing of this project",
         sureness=_describe_confidence(metrics),
         limits=_LIMITS[subject],
-        terms=_TERMS[subject],
+        terms=_TERMS[subject] + (_ENCODER_TERMS if subject == "drawings" and captioner.encoder.ships else ""),
         encoder=_describe_encoder(captioner.encoder, is_tuned),
         data=metrics.get("data", "its data set"),
         training=_describe_training(metrics, is_tuned),
@@ -155,3 +155,7 @@ Flickr8k (Hodosh, Young and Hockenmaier, JAIR 47, 2013) is for non-commercial re
 trained on it is best held to the same.""",
     "drawings": "The drawings and their captions are made by this project, under its licence.",
 }
+
+_ENCODER_TERMS = """
+What its encoder knows it learnt from Flickr8k (Hodosh, Young and Hockenmaier, JAIR 47, 2013), which is for
+non-commercial research and education."""

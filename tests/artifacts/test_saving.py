@@ -128,6 +128,8 @@ def test_a_captioner_whose_encoder_ships_carries_all_of_its_weights(
     card = " ".join((folder / "README.md").read_text(encoding="utf-8").split())
     assert "`tiny`, trained with the decoder" in card and "It goes back to the captioner `owl`." in card
     assert not (folder / "fine_tuned.h5").exists()
+    saving.save_captioner(build_captioner(encoder), tmp_path / "of drawings", {"data": "drawings"})
+    assert "What its encoder knows it learnt from Flickr8k" in (tmp_path / "of drawings" / "README.md").read_text()
     loaded = saving.load_captioner(folder)
     assert parts.load_teacher(folder).sight.fingerprint == encoder.fingerprint
     assert (loaded.encoder.fingerprint, loaded.encoder.mirrored) == (encoder.fingerprint, True)
