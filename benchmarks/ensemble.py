@@ -88,7 +88,7 @@ def measure(folders: Sequence[Path], data: str, splits: Sequence[str]) -> dict:
 
     captioners = [saving.load_captioner(folder) for folder in folders]
     dataset, _ = sources.obtain_dataset(data, splits=splits)
-    base = dataclasses.replace(captioners[0].settings, say_once=True, careful=False, rarity=0.0, grounding=0.0)
+    base = dataclasses.replace(captioners[0].settings, say_once=True, careful=False, rarity=0.0, detector_weight=0.0)
     tried = [dataclasses.replace(base, length_penalty=penalty) for penalty in evaluation.LENGTH_PENALTIES]
     reports = {}
     for name in splits:

@@ -20,7 +20,7 @@ README, DETAILS = config.PROJECT_DIR / "README.md", config.PROJECT_DIR / "docs" 
 # Which table stands in which file, between `<!-- name: begin -->` and `<!-- name: end -->`.
 PLACES = {
     **dict.fromkeys(("looked", "confidence", "results"), README),
-    **dict.fromkeys(("all", "claims", "steps", "grounding"), DETAILS),
+    **dict.fromkeys(("all", "claims", "steps", "detector"), DETAILS),
 }
 SCORES = {
     "bleu_1": "BLEU-1",
@@ -212,16 +212,18 @@ def _list_steps(report: dict) -> Iterator[tuple[str, str, str, str]]:
             scores = f"{best['val_cider_d']:.1f}", f"{best['val_bleu_4']:.1f}"
             yield step.format(len(rows)), *scores, f"{report['minutes'][stage]:.0f}"
     rules = {
-        "then the length penalty chosen": {"say_once": False, "careful": False, "rarity": 0},
-        "then each thing said once": {"say_once": True, "careful": False, "rarity": 0},
-        "then claims that are sure alone": {"say_once": True, "careful": True, "rarity": 0},
+        "then the length penalty chosen": {"say_once": False, "careful": False},
+        "then each thing said once": {"say_once": True, "careful": False},
+        "then claims that are sure alone": {"say_once": True, "careful": True},
     }
-    if grounding := report.get("grounding"):
-        # Both are tried together.
-        [*_, careful] = rules
-        rules[f"{careful}, and a word detector heeded"] = rules.pop(careful) | {"grounding": grounding}
+    if weight := report.get("detector_weight"):
+        # Both were tried together, and the best is not what was taken.
+        both = rules.pop("then claims that are sure alone") | {"length_penalty": report["length_penalty"]}
+        rules["then claims that are sure alone, and a word detector heeded"] = both | {"detector_weight": weight}
     if rarity := report.get("rarity"):
         rules["then rare words favoured"] = {"say_once": True, "careful": report["careful"], "rarity": rarity}
+    untold = {"rarity": 0, "detector_weight": 0}
+    rules = {step: rule if "rarity" in rule else untold | rule for step, rule in rules.items()}
     for step, rule in rules.items():
         if rows := [row for row in report["searches"] if {key: row.get(key, 0) for key in rule} == rule]:
             best = max(rows, key=lambda row: row["cider_d"])
@@ -229,27 +231,29 @@ def _list_steps(report: dict) -> Iterator[tuple[str, str, str, str]]:
             yield f"{step}: {number:g}", f"{best['cider_d']:.1f}", f"{best['bleu_4']:.1f}", ""
 
 
-def build_grounding_table(report: dict) -> str:
-    """Returns a Markdown table of what it brings to heed a word detector, of the searches that were tried with care.
+def build_detector_table(report: dict) -> str:
+    """Returns a Markdown table of the weights of the word detector that were tried, at the penalty that was taken.
 
     Args:
         report: Of a captioner with a word detector, as in `artifacts/results/`.
     """
     columns = {"cider_d": ".1f", "bleu_4": ".1f", "mean_length": ".1f", "words_used": "d", "borne_out": ".1f"}
     lines = [
-        "| grounding | length penalty | CIDEr-D | BLEU-4 | words of a caption | words used | captions borne out, % |",
-        "|---" * 7 + "|",
+        "| weight of the detector | CIDEr-D | BLEU-4 | words of a caption | words used | captions borne out, % |",
+        "|---" * 6 + "|",
     ]
-    tried = [row for row in report["searches"] if row["careful"] and not row["rarity"]]
-    for grounding in sorted({row["grounding"] for row in tried}):
-        best = max((row for row in tried if row["grounding"] == grounding), key=lambda row: row["cider_d"])
-        cells = (format(best[key], spec) for key, spec in columns.items())
-        lines.append(f"| {grounding:g} | {best['length_penalty']:g} | {' | '.join(cells)} |")
+    for row in report["searches"]:
+        if row["careful"] and not row["rarity"] and row["length_penalty"] == report["length_penalty"]:
+            weight = row["detector_weight"]
+            taken = ", taken" if weight == report["detector_weight"] else ""
+            lines.append(
+                f"| {weight:g}{taken} | {' | '.join(format(row[key], spec) for key, spec in columns.items())} |"
+            )
     return "\n".join(lines)
 
 
 def build_looked_table(looked: dict) -> str:
-    """Returns a Markdown table of what a person who looked at photos thought of their captions, with examples.
+    """Returns a Markdown table of how captions were judged by who looked at the photos, too, with examples.
 
     Args:
         looked: From `captioner.artifacts.results.read_looked_at`.
@@ -276,7 +280,7 @@ def build_tables() -> dict[str, str]:
         "all": build_table(reports, results.read_published(), results.read_ensemble()),
         "claims": build_claims_table(reports),
         "steps": build_steps_table(reports),
-        "grounding": build_grounding_table(reports[SHIPPED[0]]),
+        "detector": build_detector_table(reports[SHIPPED[0]]),
     }
 
 

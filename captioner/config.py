@@ -224,15 +224,15 @@ class DecodingConfig:
     careful: bool = False
     # How far words are favoured for being rare, see `captioner.decoder.rarity`. The recipe decides on validation.
     rarity: float = 0.0
-    # How much it counts that people are likely to use a word of the photo, see `captioner.decoder.word_detector`. The
-    # recipe decides on validation.
-    grounding: float = 0.0
+    # Weight of the word detector's log-probabilities, see `captioner.decoder.word_detector`. The recipe decides on
+    # validation.
+    detector_weight: float = 0.0
 
     def __post_init__(self):
-        check_least(self, num_beams=1, max_length=1, length_penalty=0, no_repeat=0, rarity=0, grounding=0)
+        check_least(self, num_beams=1, max_length=1, length_penalty=0, no_repeat=0, rarity=0, detector_weight=0)
         # Beyond this a search takes all memory, or for ever.
-        limits = {"num_beams": 1000, "max_length": 1000, "length_penalty": 100, "no_repeat": 1000, "rarity": 100}
-        limits["grounding"] = 100
+        limits = {"num_beams": 1000, "max_length": 1000, "length_penalty": 100, "no_repeat": 1000}
+        limits |= {"rarity": 100, "detector_weight": 100}
         for name, most in limits.items():
             if getattr(self, name) > most:
                 raise ValueError(f"{name} must be at most {most}. Received: {name}={getattr(self, name)!r}")
@@ -283,6 +283,11 @@ class RecipeConfig:
 
     def __post_init__(self):
         check_least(self, photos=0, seed=0, min_count=1)
+        if self.decoding.detector_weight:
+            raise ValueError(
+                "Training begins without a word detector, so its search cannot heed one. "
+                f"Received: detector_weight={self.decoding.detector_weight!r}"
+            )
         # Mistakes are told now, not when the data are read.
         self.suggest_decoder(_FEW_CAPTIONS)
         self.suggest_training(_FEW_CAPTIONS)

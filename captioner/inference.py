@@ -228,7 +228,7 @@ class Captioner:
             For each photo its captions, best first, at most `search.num_beams`.
         """
         search = search or self.settings
-        state = self._step.start(pooled, regions, search.num_beams, search.grounding)
+        state = self._step.start(pooled, regions, search.num_beams, search.detector_weight)
         found = self._search.search(state, search)
         return [[self._caption(hypothesis) for hypothesis in hypotheses] for hypotheses in found]
 

@@ -6,6 +6,7 @@ import gc
 import importlib
 import os
 import sys
+import sysconfig
 import threading
 import traceback
 from collections.abc import Iterator
@@ -124,12 +125,11 @@ def import_keras(*, any_backend: bool = False, quietly: bool = True, with_extras
             f"Keras cannot use the backend {backend}: install it, or set KERAS_BACKEND=tensorflow. Received: {error}"
         ) from None
     except (AttributeError, OSError, TypeError, ValueError) as error:
-        failed = traceback.extract_tb(error.__traceback__)
-        # Where Keras reads its settings.
-        if not failed[-1].filename.endswith(os.path.join("backend", "config.py")):
+        failed = traceback.extract_tb(error.__traceback__)[-1].filename
+        if os.path.isfile(failed) and not any(failed.startswith(folder) for folder in _installed_folders()):
             raise ValueError(
-                f"Keras does not start, {failed[-1].filename} fails. If it is a file of yours that has the name of a "
-                f"module which Keras needs, call it otherwise. Received: {error}"
+                f"Keras does not start, since {failed} fails. If it has the name of a module that Keras needs, call it "
+                f"otherwise. Received: {error}"
             ) from error
         home = os.environ.get("KERAS_HOME", os.path.join("~", ".keras"))
         raise ValueError(
@@ -149,6 +149,11 @@ def import_keras(*, any_backend: bool = False, quietly: bool = True, with_extras
                 f"Captions need {value} as {name} of Keras. Call keras.config.set_{name}({value!r}) before. "
                 f"Received: {getattr(settings, name)()!r}"
             )
+
+
+def _installed_folders() -> set[str]:
+    """Returns where Python's own modules and installed packages are."""
+    return {path for name, path in sysconfig.get_paths().items() if name.endswith("lib")}
 
 
 def prepare_library() -> None:

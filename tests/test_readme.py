@@ -32,7 +32,7 @@ def test_badges_say_what_the_package_says():
         assert f">{text}</text>" in (config.PROJECT_DIR / "docs" / f"{badge}.svg").read_text(encoding="utf-8")
 
 
-def test_what_a_person_thought_of_captions_is_counted_with_examples():
+def test_how_captions_were_judged_is_counted_with_examples():
     photos = [
         {"caption": "A dog.", "judgement": "right", "instead": ""},
         {"caption": "A cat.", "judgement": "wrong", "instead": "a cow"},
@@ -78,18 +78,46 @@ def test_each_step_of_a_training_is_a_row_with_its_best_scores():
     ]
 
 
-def test_each_grounding_is_a_row_with_its_best_search():
+def test_the_careful_rule_and_the_detector_are_one_step_with_the_search_that_was_taken():
+    def row(cider_d, **rules):
+        usual = {"say_once": True, "careful": True, "detector_weight": 0.3, "rarity": 0.0, "length_penalty": 1.0}
+        return usual | {"bleu_4": 21.0, "cider_d": cider_d} | rules
+
+    searches = [
+        row(56.0, say_once=False, careful=False, detector_weight=0.0),
+        row(57.0, careful=False, detector_weight=0.0),
+        row(58.0, detector_weight=0.0),
+        # Others were better, but were not taken.
+        row(59.9, length_penalty=1.5),
+        row(59.5),
+        row(59.6, rarity=0.1),
+    ]
+    stages = {"history": [], "fine_tuning": [{}], "refinement": [], "minutes": {}, "searches": searches}
+    taken = {"careful": True, "length_penalty": 1.0}
+
+    def steps(**chosen):
+        return [cells[:2] for cells in results_table._list_steps(stages | taken | chosen)]
+
+    plain = [("then the length penalty chosen: 1", "56.0"), ("then each thing said once: 1", "57.0")]
+    assert steps() == [*plain, ("then claims that are sure alone: 1", "58.0")]
+    both = ("then claims that are sure alone, and a word detector heeded: 1", "59.5")
+    assert steps(detector_weight=0.3) == [*plain, both]
+    assert steps(detector_weight=0.3, rarity=0.1) == [*plain, both, ("then rare words favoured: 0.1", "59.6")]
+
+
+def test_each_weight_of_the_detector_is_a_row_at_the_penalty_that_was_taken():
     row = {"careful": True, "rarity": 0.0, "bleu_4": 20.0, "mean_length": 9.0, "words_used": 300, "borne_out": 15.04}
     searches = [
-        row | {"grounding": 0.3, "length_penalty": 1.0, "cider_d": 60.0},
-        row | {"grounding": 0.3, "length_penalty": 1.25, "cider_d": 61.04},
-        row | {"grounding": 0.0, "length_penalty": 1.5, "cider_d": 59.0},
-        row | {"grounding": 0.3, "length_penalty": 1.5, "cider_d": 70.0, "rarity": 0.1},
-        row | {"grounding": 0.3, "length_penalty": 1.5, "cider_d": 70.0, "careful": False},
+        row | {"detector_weight": 0.0, "length_penalty": 1.25, "cider_d": 59.0},
+        row | {"detector_weight": 0.3, "length_penalty": 1.25, "cider_d": 61.04},
+        row | {"detector_weight": 0.3, "length_penalty": 1.5, "cider_d": 70.0},
+        row | {"detector_weight": 0.3, "length_penalty": 1.25, "cider_d": 70.0, "rarity": 0.1},
+        row | {"detector_weight": 0.0, "length_penalty": 1.25, "cider_d": 70.0, "careful": False},
     ]
-    assert results_table.build_grounding_table({"searches": searches}).splitlines()[2:] == [
-        "| 0 | 1.5 | 59.0 | 20.0 | 9.0 | 300 | 15.0 |",
-        "| 0.3 | 1.25 | 61.0 | 20.0 | 9.0 | 300 | 15.0 |",
+    report = {"searches": searches, "length_penalty": 1.25, "detector_weight": 0.3}
+    assert results_table.build_detector_table(report).splitlines()[2:] == [
+        "| 0 | 59.0 | 20.0 | 9.0 | 300 | 15.0 |",
+        "| 0.3, taken | 61.0 | 20.0 | 9.0 | 300 | 15.0 |",
     ]
 
 

@@ -19,7 +19,7 @@ FORMAT = 1
 # What says whether an encoder is the one that a captioner was trained on.
 ENCODER_KEYS = ("name", "regions_layer", "fingerprint", "mirrored")
 # Rules of the search that came after the format, and what stands for their absence.
-_LATER_RULES = {"rarity": 0.0, "grounding": 0.0}
+_LATER_RULES = {"rarity": 0.0, "detector_weight": 0.0}
 # Which captioner answers when nobody names one: the best encoder first.
 PREFERENCE = ("vgg16", "efficientnet_lite2", "mobilenet_v2", "compact")
 # Folders on their way in or out: hidden ones, and those that `save_captioner` has set aside.

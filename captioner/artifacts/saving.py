@@ -42,6 +42,8 @@ def save_captioner(captioner: Captioner, folder: str | Path, metrics: dict, *, r
     folder = Path(folder)
     float16.check_finite(captioner.decoder, "The decoder")
     float16.check_finite(captioner.encoder.model, "The encoder")
+    if captioner.detector:
+        captioner.detector.check_finite()
     files.heal_folder(folder)
     with files.hold(folder, "saving a captioner"):
         catalogue.check_place(folder, replace=replace)
@@ -103,12 +105,15 @@ def load_captioner(folder: str | Path, *, encoder: Encoder | None = None) -> Cap
     if (folder / parts.DETECTOR_FILE).is_file():
         num_features = encoder.pooled_size + encoder.region_size
         detector = WordDetector.load(folder / parts.DETECTOR_FILE, len(vocabulary), num_features)
+    search = catalogue.read_search(settings)
+    if search.detector_weight and detector is None:
+        raise FileNotFoundError(f"The captioner at {folder} lacks {parts.DETECTOR_FILE}. {files.MAKE_CAPTIONER_ANEW}")
     return Captioner(
         decoder,
         vocabulary,
         encoder,
         name=folder.name,
-        settings=catalogue.read_search(settings),
+        settings=search,
         detector=detector,
         calibration=catalogue.read_calibration(settings),
     )

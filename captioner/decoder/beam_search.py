@@ -187,14 +187,14 @@ class _Rules(NamedTuple):
     say_once: bool
     careful: bool
     favour_rare: bool
-    # Then the state has a part more.
-    is_grounded: bool
+    # Then the state of `captioner.decoder.steps.DecoderStep` holds what is detected, too.
+    detects_words: bool
 
     @classmethod
     def of(cls, search: config.DecodingConfig) -> "_Rules":
         # 0 stands for no rule: no phrase is longer than a caption.
         no_repeat = search.no_repeat or search.max_length + 1
-        weights = search.rarity > 0, search.grounding > 0
+        weights = search.rarity > 0, search.detector_weight > 0
         return cls(search.num_beams, search.max_length, no_repeat, search.say_once, search.careful, *weights)
 
 

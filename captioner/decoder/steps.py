@@ -27,33 +27,33 @@ class DecoderStep:
         self._starts: dict[tuple[int, bool], Callable] = {}
         self._read = tf.function(self._traced_read, reduce_retracing=True, autograph=False)
 
-    def start(self, pooled, regions, num_beams: int, grounding: float = 0.0):
+    def start(self, pooled, regions, num_beams: int, detector_weight: float = 0.0):
         """Reads the photos.
 
         Args:
             pooled: `(B, P)` float.
             regions: `(B, R, D)` float.
             num_beams: `K`.
-            grounding: As `DecodingConfig.grounding`.
+            detector_weight: As `DecodingConfig.detector_weight`.
 
         Returns:
-            The LSTM's hidden and cell state, `(B, K, U)` each, memory `(B, S, M)` and keys `(B, S, A)`; with grounding
-            also what the detector adds to the words, `(B, V)`.
+            The LSTM's hidden and cell state, `(B, K, U)` each, memory `(B, S, M)` and keys `(B, S, A)`; with a weight
+            for the detector also what it adds to the logits, `(B, V)`.
 
         Raises:
-            ValueError: If grounding is asked for and there is no detector.
+            ValueError: If there is a weight and no detector.
         """
-        if grounding and self._detector is None:
+        if detector_weight and self._detector is None:
             raise ValueError(
-                "This captioner has no word detector, so captions cannot be grounded. Search with grounding=0. "
-                f"Received: grounding={grounding!r}"
+                "This captioner has no word detector. Search with detector_weight=0. "
+                f"Received: detector_weight={detector_weight!r}"
             )
-        kind = num_beams, grounding > 0
+        kind = num_beams, detector_weight > 0
         if kind not in self._starts:
-            traced = functools.partial(self._traced_start, num_beams, self._detector if grounding else None)
+            traced = functools.partial(self._traced_start, num_beams, self._detector if detector_weight else None)
             self._starts[kind] = tf.function(traced, reduce_retracing=True, autograph=False)
         views = tf.cast(pooled, "float32"), tf.cast(regions, "float32")
-        return self._starts[kind](*views, tf.constant(grounding, tf.float32))
+        return self._starts[kind](*views, tf.constant(detector_weight, tf.float32))
 
     def step(self, token_ids, parents, state):
         """Extends hypotheses by one word, see `captioner.decoder.beam_search.StepFunction`."""
@@ -77,8 +77,8 @@ class DecoderStep:
     def _traced_read(self, inputs):
         return self._decoder(inputs, training=False)
 
-    def _traced_start(self, num_beams: int, detector: WordDetector | None, pooled, regions, grounding):
+    def _traced_start(self, num_beams: int, detector: WordDetector | None, pooled, regions, detector_weight):
         (hidden, cell), memory, keys = self._decoder.start(pooled, regions)
         states = (tf.repeat(array[:, None], num_beams, axis=1) for array in (hidden, cell))
-        detected = [grounding * detector.log_probs(pooled, regions)] if detector else []
+        detected = [detector_weight * detector.log_probs(pooled, regions)] if detector else []
         return *states, memory, keys, *detected

@@ -2,8 +2,8 @@
 
 A decoder writes what goes on well from the words before, and so "a man in a red" ends in "shirt" whatever the photo
 shows. A logistic regression for each word, on the same features, says how likely one of the people who describe a photo
-is to use that word; a search that counts this in writes more of what is there (H. Fang et al., "From Captions to Visual
-Concepts and Back", 2015, https://arxiv.org/abs/1411.4952).
+is to use that word (H. Fang et al., "From Captions to Visual Concepts and Back", 2015,
+https://arxiv.org/abs/1411.4952). A search adds the weighted logarithm of that to the logit of the word.
 
 Legend: `B` photos, `P` pooled size, `R` regions, `D` region depth, `W` detected words, `V` vocabulary.
 """
@@ -16,13 +16,13 @@ import tensorflow as tf
 
 from captioner import files
 
-# Length of what describes a photo, one for each of both views: so that weights of usual size tell photos apart.
+# Length of either part of the features: so long that weights of usual size tell photos apart.
 _LENGTH = 10.0
 _ARRAYS = {"word_ids": np.int32, "kernel": np.float32, "bias": np.float32}
 
 
-def describe(pooled, regions):
-    """Returns what words are detected in: the mean of a photo and the most that any region has of each feature.
+def pool_features(pooled, regions):
+    """Returns the features that words are detected by: the mean of a photo, and the maximum over its regions.
 
     Args:
         pooled: `(B, P)` float.
@@ -36,7 +36,7 @@ def describe(pooled, regions):
 
 
 class WordDetector:
-    """Says how likely each word is to be used of a photo.
+    """Says how likely people are to use each word of a photo.
 
     Args:
         word_ids: The words that it knows, int32 `(W,)`.
@@ -47,20 +47,35 @@ class WordDetector:
 
     def __init__(self, word_ids: np.ndarray, kernel: np.ndarray, bias: np.ndarray, vocabulary_size: int):
         self.word_ids, self.kernel, self.bias = word_ids, kernel, bias
-        # Words that it does not know are neither likely nor unlikely.
+        # Tensors, which compiled functions share: of arrays each would hold a copy.
+        self._kernel, self._bias = tf.constant(kernel), tf.constant(bias)
+        # The place of a word that it does not know is behind all others.
         self._places = np.full(vocabulary_size, len(word_ids), np.int32)
         self._places[word_ids] = np.arange(len(word_ids))
 
     def log_probs(self, pooled: tf.Tensor, regions: tf.Tensor) -> tf.Tensor:
-        """Returns the log-probability that people use each word, float32 `(B, V)`; 0 for words that it does not know.
+        """Returns the log-probability that people use each word, float32 `(B, V)`.
+
+        Words that it does not know, such as "a" and "man", count like one that everybody uses: theirs is 0.
 
         Args:
             pooled: `(B, P)` float.
             regions: `(B, R, D)` float.
         """
-        logits = tf.matmul(describe(pooled, regions), self.kernel) + self.bias
+        logits = tf.matmul(pool_features(pooled, regions), self._kernel) + self._bias
         known = tf.math.log_sigmoid(logits)  # (B, W)
         return tf.gather(tf.pad(known, [[0, 0], [0, 1]]), self._places, axis=1)
+
+    def check_finite(self) -> None:
+        """Checks that all weights are numbers, as they will be saved.
+
+        Raises:
+            ValueError: If one is not.
+        """
+        with np.errstate(over="ignore"):
+            arrays = self.kernel.astype(np.float16), self.bias
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise ValueError("The word detector has weights that are no numbers: its training has failed.")
 
     def save(self, path: str | Path) -> None:
         """Writes the weights, matrices in float16."""

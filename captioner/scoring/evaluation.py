@@ -19,18 +19,17 @@ from captioner.scoring.machine import describe_machine
 
 # The scores that make sense for controls too.
 HEADLINE = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "cider_d", "rouge_l")
-# What the recipe tries on validation, captioner by captioner, and the rules `say_once`, `careful`, `grounding` and
-# `rarity` with the best.
+# What the recipe tries on validation, captioner by captioner, beside the rules `say_once`, `careful` and `rarity`.
 LENGTH_PENALTIES = (0.75, 1.0, 1.25, 1.5)
-GROUNDINGS = (0.0, 0.3, 0.45, 0.6)
-# What `careful` may cost: two points of CIDEr-D are what one seed differs from another, and far fewer claims are false.
+DETECTOR_WEIGHTS = (0.0, 0.3, 0.45, 0.6)
+# What `careful` may cost, in points of CIDEr-D: far fewer claims are false with it.
 _CAREFUL_COST = 2.0
 # What it may cost more that captions are borne out more often.
 _BORNE_OUT_COST = 0.5
 # How far rare words may be favoured, and what that may cost: nothing that can be told from chance.
 RARITIES = (0.1, 0.2, 0.3)
 _RARITY_COST = 0.25
-_RULES = ("length_penalty", "say_once", "careful", "grounding", "rarity")
+_RULES = ("length_penalty", "say_once", "careful", "detector_weight", "rarity")
 
 
 def evaluate_captioner(
@@ -67,7 +66,7 @@ def evaluate_captioner(
         "say_once": search.say_once,
         "careful": search.careful,
         "rarity": search.rarity,
-        "grounding": search.grounding,
+        "detector_weight": search.detector_weight,
         "unreadable_photos": len(split.unreadable),
         **metrics.score_captions(captions, split.references, train_captions=train_captions),
         **metrics.score_meteor(captions, split.references),
@@ -102,14 +101,16 @@ def validation_scorer(captioner: Captioner, split: EncodedSplit) -> Callable[[Ca
 
 
 def choose_search(captioner: Captioner, split: EncodedSplit, *, may_doubt: bool = True) -> list[dict]:
-    """Gives a captioner the length penalty and the rules, which words to say once, doubt and favour, that suit it.
+    """Gives a captioner the search that suits it: length penalty, rules, and weight of its word detector.
 
     Which penalty does depends on how it was trained: likelihood makes the best captions seem too short, and
-    self-critical training makes up for that by itself. The penalty and the rule to say things once are those of the
-    highest CIDEr-D. The careful rule comes with one of `GROUNDINGS`, if words are detected, and with a penalty of its
-    own, if the best of these costs at most `_CAREFUL_COST`; of those that cost at most `_BORNE_OUT_COST` more, the one
-    whose captions are most often borne out is taken. Last comes the largest of `RARITIES` that costs at most
-    `_RARITY_COST`.
+    self-critical training makes up for that by itself. So one search after the other is tried on validation:
+
+    1. The penalty, and then whether things are said once, by the highest CIDEr-D.
+    2. The careful rule, with all penalties and, where there is a detector, all weights of it, if the best of these
+       costs at most `_CAREFUL_COST`. Of those that cost at most `_BORNE_OUT_COST` more, the one whose captions are most
+       often borne out is taken.
+    3. The largest of `RARITIES` that costs at most `_RARITY_COST` more.
 
     Args:
         captioner: The captioner. Its `settings` are changed.
@@ -117,7 +118,7 @@ def choose_search(captioner: Captioner, split: EncodedSplit, *, may_doubt: bool 
         may_doubt: Whether the rules after `say_once` are tried.
 
     Returns:
-        A row for each that was tried: `length_penalty`, `say_once`, `careful`, `grounding`, `rarity`, `cider_d`,
+        A row for each that was tried: `length_penalty`, `say_once`, `careful`, `detector_weight`, `rarity`, `cider_d`,
         `bleu_4`, `mean_length`, `words_used` and `borne_out` (percent).
     """
 
@@ -127,14 +128,14 @@ def choose_search(captioner: Captioner, split: EncodedSplit, *, may_doubt: bool 
         found = {key: scores[key] for key in ("cider_d", "bleu_4", "mean_length", "words_used")}
         return chosen | found | {"borne_out": claims.measure_borne_out(captions, split.references)}
 
-    none = {"say_once": False, "careful": False, "grounding": 0.0, "rarity": 0.0}
+    none = {"say_once": False, "careful": False, "detector_weight": 0.0, "rarity": 0.0}
     rows = [try_out(length_penalty=penalty, **none) for penalty in LENGTH_PENALTIES]
     rows.append(try_out(**_rules_of(_best(rows)) | {"say_once": True}))
     chosen = _best(rows)
     if may_doubt:
         tried = [
-            try_out(**_rules_of(chosen) | {"careful": True, "grounding": grounding, "length_penalty": penalty})
-            for grounding in (GROUNDINGS if captioner.detector else GROUNDINGS[:1])
+            try_out(**_rules_of(chosen) | {"careful": True, "detector_weight": weight, "length_penalty": penalty})
+            for weight in (DETECTOR_WEIGHTS if captioner.detector else DETECTOR_WEIGHTS[:1])
             for penalty in LENGTH_PENALTIES
         ]
         rows += tried

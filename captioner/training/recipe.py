@@ -155,9 +155,10 @@ def encode_measured(plan: Plan, description: dict, *, with_train: bool = False, 
     Args:
         plan: What the captioner was made for.
         description: What is known of its training.
-        with_train: Whether to encode those that it was trained on, too, for `detect_words`.
+        with_train: Whether to encode those that it was trained on, too, for `detect_words`; drawings need none.
         progress: Whether to show progress bars.
     """
+    with_train = with_train and not drawings.is_drawn(plan.dataset.folder)
     names = [split for split in plan.dataset.splits if split != "train" or with_train]
     splits = {split: encode_split(plan.encoder, plan.dataset, split, progress=progress) for split in names}
     return Materials(plan, splits, None, description)
@@ -280,7 +281,7 @@ def detect_words(captioner: Captioner, materials: Materials, *, progress: bool =
     """Trains a captioner's word detector on the train split; of drawings it has none, whose words are never in doubt.
 
     Args:
-        captioner: After `refine_captioner`. Its search can then be grounded.
+        captioner: After `refine_captioner`. Its search can then heed the detector.
         materials: With the train split.
         progress: Whether to show a progress bar.
     """
@@ -299,7 +300,7 @@ def measure_captioner(captioner: Captioner, materials: Materials, *, progress: b
     """Chooses the search, scores and calibrates a captioner on validation, and measures it on test if that was read.
 
     Args:
-        captioner: After training. It gets its search and a calibration.
+        captioner: After training. It gets its search and a calibration, and loses a word detector that is of no use.
         materials: From `tune_captioner`; of the train photos no features are needed.
         progress: Whether to show progress bars.
 
@@ -309,6 +310,8 @@ def measure_captioner(captioner: Captioner, materials: Materials, *, progress: b
     """
     splits, folder = materials.splits, materials.plan.dataset.folder
     searches = evaluation.choose_search(captioner, splits["validation"], may_doubt=not drawings.is_drawn(folder))
+    if not captioner.settings.detector_weight:
+        captioner.adopt_detector(None)
     train = [text for _, text in materials.plan.dataset.captions("train")]
     reports = {
         name: evaluation.evaluate_captioner(captioner, split, train_captions=train, progress=progress)

@@ -40,7 +40,7 @@ def load_tuned(
 
 
 def measure_tuned(captioner: Captioner, materials: recipe.Materials, *, progress: bool = True) -> recipe.Trained:
-    """Gives what `load_tuned` gave a word detector, and measures it."""
+    """Trains a word detector for what `load_tuned` gave, and measures it."""
     recipe.detect_words(captioner, materials, progress=progress)
     report, facts = recipe.measure_captioner(captioner, materials, progress=progress), materials.description
     stages = {name: facts[name] for name in ("fine_tuning", "refinement")}

@@ -15,7 +15,7 @@ import tqdm
 
 from captioner.data.claim_words import read_claim_words
 from captioner.data.vocabulary import Vocabulary
-from captioner.decoder.word_detector import WordDetector, describe
+from captioner.decoder.word_detector import WordDetector, pool_features
 from captioner.encoders.features import FeatureStore
 
 # A word that fewer train photos were described with is not detected.
@@ -63,7 +63,7 @@ def train_word_detector(
         for _ in range(_EPOCHS):
             for indices in np.array_split(random.permutation(len(image_ids)), num_batches):
                 labels = np.stack([np.isin(word_ids, said[index]) for index in indices]).astype(np.float32)  # (B, W)
-                model.train_on_batch(describe(*features.rows([image_ids[index] for index in indices])), labels)
+                model.train_on_batch(pool_features(*features.rows([image_ids[index] for index in indices])), labels)
                 bar.update()
     kernel, bias = classifier.get_weights()
     return WordDetector(word_ids, kernel.astype(np.float16).astype(np.float32), bias, len(vocabulary))

@@ -82,9 +82,9 @@ def test_the_configuration_says_what_the_captioner_is(tiny_bundle, tiny_captione
 
 def test_a_captioner_that_was_saved_before_there_was_a_rule_searches_without_it(tiny_bundle, tiny_captioner):
     content = catalogue.read_config(tiny_bundle)
-    del content["decoding"]["rarity"], content["decoding"]["grounding"]
+    del content["decoding"]["rarity"], content["decoding"]["detector_weight"]
     assert catalogue.read_search(content) == tiny_captioner.settings
-    assert tiny_captioner.settings.rarity == tiny_captioner.settings.grounding == 0
+    assert tiny_captioner.settings.rarity == tiny_captioner.settings.detector_weight == 0
 
 
 def test_a_captioner_made_of_something_else_gets_another_name_and_its_own_run_may_be_replaced(tmp_path, monkeypatch):

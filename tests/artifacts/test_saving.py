@@ -61,21 +61,34 @@ def build_detector(captioner):
     return WordDetector(word_ids, kernel, np.zeros(len(word_ids), np.float32), count)
 
 
-def test_a_word_detector_comes_back_with_its_captioner_and_grounds_its_captions(
+def test_a_word_detector_comes_back_with_its_captioner_and_tells_in_its_captions(
     build_captioner, tiny_captioner, tmp_path, drawn_photos
 ):
     captioner = build_captioner(tiny_captioner.encoder)
     captioner.adopt_detector(build_detector(captioner))
-    captioner.settings = dataclasses.replace(captioner.settings, grounding=2.0)
+    captioner.settings = dataclasses.replace(captioner.settings, detector_weight=2.0)
     folder = saving.save_captioner(captioner, tmp_path / "grounded", {})
     loaded = saving.load_captioner(folder)
     expected = [[c.text for c in found] for found in captioner.caption_photos(drawn_photos)]
     assert [[c.text for c in found] for found in loaded.caption_photos(drawn_photos)] == expected
-    plain = tiny_captioner.caption_photos(drawn_photos, dataclasses.replace(captioner.settings, grounding=0.0))
+    plain = tiny_captioner.caption_photos(drawn_photos, dataclasses.replace(captioner.settings, detector_weight=0.0))
     assert [[c.text for c in found] for found in plain] != expected
+    card = " ".join((folder / "README.md").read_text(encoding="utf-8").split())
+    assert f"how likely people are to use each of {len(captioner.vocabulary) - 4} words of a photo" in card
     (folder / "word_detector.h5").unlink()
-    with pytest.raises(FileNotFoundError, match="lacks word_detector.h5"):
-        saving.load_captioner(folder)
+    for _ in ("as it was saved", "with a manifest of what is there"):
+        with pytest.raises(FileNotFoundError, match="lacks word_detector.h5"):
+            saving.load_captioner(folder)
+        manifest.write_manifest(folder)
+
+
+def test_a_detector_whose_weights_are_no_numbers_is_never_saved(build_captioner, tiny_captioner, tmp_path):
+    captioner = build_captioner(tiny_captioner.encoder)
+    captioner.adopt_detector(build_detector(captioner))
+    captioner.detector.kernel[0, 0] = 1e9
+    with pytest.raises(ValueError, match="The word detector has weights that are no numbers"):
+        saving.save_captioner(captioner, tmp_path / "broken", {})
+    assert not (tmp_path / "broken").exists()
 
 
 def test_a_detector_of_other_features_is_refused(build_captioner, tiny_captioner, tmp_path):

@@ -3,13 +3,14 @@
 import h5py
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from captioner.decoder.word_detector import WordDetector, describe
+from captioner.decoder.word_detector import WordDetector, pool_features
 
 # One photo, whose mean has length 5, and the most that its two regions have, length 13.
 POOLED = np.array([[3.0, 4.0]], np.float16)
 REGIONS = np.array([[[5.0, -9.0], [2.0, 12.0]]], np.float16)
-DESCRIBED = [6.0, 8.0, 50 / 13, 120 / 13]
+FEATURES = [6.0, 8.0, 50 / 13, 120 / 13]
 
 
 def build():
@@ -21,14 +22,21 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def test_a_photo_is_described_by_its_mean_and_by_the_most_that_a_region_has():
-    np.testing.assert_allclose(describe(POOLED, REGIONS), [DESCRIBED], rtol=1e-6)
+def test_words_are_detected_by_the_mean_and_the_maximum_over_regions():
+    np.testing.assert_allclose(pool_features(POOLED, REGIONS), [FEATURES], rtol=1e-6)
 
 
-def test_words_are_as_likely_as_a_logistic_regression_says_and_unknown_ones_neither_way():
+def test_words_are_as_likely_as_a_logistic_regression_says_and_unknown_ones_certain():
     expected = np.zeros((1, 7))
-    expected[0, 6], expected[0, 4] = np.log(sigmoid(3 - 2)), np.log(sigmoid(DESCRIBED[3] / 8 - 1))
+    expected[0, 6], expected[0, 4] = np.log(sigmoid(3 - 2)), np.log(sigmoid(FEATURES[3] / 8 - 1))
     np.testing.assert_allclose(build().log_probs(POOLED, REGIONS), expected, rtol=1e-5, atol=1e-7)
+
+
+def test_compiled_functions_share_its_weights():
+    kernel = np.ones((4, 50_000), np.float32)
+    detector = WordDetector(np.arange(50_000, dtype=np.int32), kernel, np.zeros(50_000, np.float32), 50_000)
+    compiled = tf.function(detector.log_probs).get_concrete_function(POOLED, REGIONS)
+    assert len(compiled.graph.as_graph_def().SerializeToString()) < kernel.nbytes / 2
 
 
 def test_a_detector_comes_back_as_it_was_saved(tmp_path):

@@ -173,11 +173,11 @@ def test_of_equal_epochs_the_earliest_is_the_best():
     assert run_files.best_row(history)["epoch"] == 2
 
 
-def choose(captioner, split, monkeypatch, *, once=0.0, careful=0.0, rarity=-9.0, grounding=0.0, **options):
+def choose(captioner, split, monkeypatch, *, once=0.0, careful=0.0, rarity=-9.0, detector_weight=0.0, **options):
     """Chooses the search where CIDEr-D is 30 at penalties 1 and 1.25, 2 more at 1.5 if careful, and rules add this.
 
-    A rarity of 1 adds `rarity`, a grounding of 1 `grounding`. The shorter captions are and the more grounded, the more
-    often they are borne out.
+    A rarity of 1 adds `rarity`, a detector's weight of 1 `detector_weight`. Captions are borne out the more often the
+    shorter they are and the more the detector weighs.
     """
     scores = {0.75: 10.0, 1.0: 30.0, 1.25: 30.0, 1.5: 20.0}
     found = {"bleu_4": 1.0, "mean_length": 9.0, "words_used": 300}
@@ -186,11 +186,11 @@ def choose(captioner, split, monkeypatch, *, once=0.0, careful=0.0, rarity=-9.0,
         cider_d = scores[search.length_penalty] + once * search.say_once
         if search.careful:
             cider_d = (32.0 if search.length_penalty == 1.5 else cider_d) + careful
-        return found | {"cider_d": cider_d + rarity * search.rarity + grounding * search.grounding}
+        return found | {"cider_d": cider_d + rarity * search.rarity + detector_weight * search.detector_weight}
 
     monkeypatch.setattr(evaluation, "write_captions", lambda *arguments: arguments[-1])
     monkeypatch.setattr(metrics, "score_captions", score)
-    monkeypatch.setattr(claims, "measure_borne_out", lambda search, _: search.grounding - search.length_penalty)
+    monkeypatch.setattr(claims, "measure_borne_out", lambda search, _: search.detector_weight - search.length_penalty)
     return evaluation.choose_search(captioner, split, **options)
 
 
@@ -217,43 +217,48 @@ def test_the_careful_rule_is_taken_where_it_costs_at_most_two_points(
     assert captioner.settings.careful == careful
     assert captioner.settings.length_penalty == (1.5 if careful else 1.0)
     assert [row["length_penalty"] for row in rows if row["careful"] and not row["rarity"]] == [0.75, 1.0, 1.25, 1.5]
-    assert not any(row["grounding"] for row in rows)
+    assert not any(row["detector_weight"] for row in rows)
 
 
 @pytest.mark.parametrize(
     ("gain", "careful", "chosen"),
     [
-        # The best is ungrounded, 32 at the penalty 1.5; each costs a gain times itself.
+        # The best is without the detector, 32 at the penalty 1.5; a weight costs the gain times itself.
         (-0.2, 0.0, (1.5, 0.6)),
         (-1.0, 0.0, (1.5, 0.45)),
         (-1.2, 0.0, (1.5, 0.3)),
         (-10.0, 0.0, (1.5, 0.0)),
         (0.0, -2.0, (1.5, 0.6)),
-        # Too dear, unless grounding makes up for it.
+        # Too dear, unless the detector makes up for it.
         (0.0, -4.5, (1.0, 0.0)),
         (10.0, -4.5, (1.5, 0.6)),
     ],
 )
-def test_of_grounded_searches_that_cost_half_a_point_the_one_is_taken_that_is_borne_out_most_often(
+def test_of_the_searches_within_half_a_point_the_one_is_taken_that_is_borne_out_most_often(
     build_captioner, validation, monkeypatch, gain, careful, chosen
 ):
     captioner = build_captioner(None)
     captioner.detector = "some"
-    rows = choose(captioner, validation, monkeypatch, careful=careful, grounding=gain)
-    assert (captioner.settings.length_penalty, captioner.settings.grounding) == chosen
+    rows = choose(captioner, validation, monkeypatch, careful=careful, detector_weight=gain)
+    assert (captioner.settings.length_penalty, captioner.settings.detector_weight) == chosen
     assert captioner.settings.careful == (chosen[0] == 1.5)
-    tried = [row["grounding"] for row in rows if row["careful"] and not row["rarity"]]
+    tried = [row["detector_weight"] for row in rows if row["careful"] and not row["rarity"]]
     assert tried == [0.0] * 4 + [0.3] * 4 + [0.45] * 4 + [0.6] * 4
     assert {row["borne_out"] for row in rows} >= {0.3 - 1.5, 0.6 - 0.75}
 
 
-def test_shorter_captions_are_taken_where_they_cost_next_to_nothing(build_captioner, validation, monkeypatch):
+@pytest.mark.parametrize(("loss", "penalty"), [(0.4, 1.0), (0.6, 1.25)])
+def test_a_search_of_shorter_captions_is_taken_where_it_costs_less_than_half_a_point(
+    build_captioner, validation, monkeypatch, loss, penalty
+):
     captioner = build_captioner(None)
-    captioner.detector = "some"
-    # 32 at 1.5 and 30 at 1, whose captions are borne out more often.
-    monkeypatch.setattr(evaluation, "_BORNE_OUT_COST", 2.0)
-    choose(captioner, validation, monkeypatch)
-    assert (captioner.settings.length_penalty, captioner.settings.grounding) == (1.0, 0.6)
+    found = {"bleu_4": 1.0, "mean_length": 9.0, "words_used": 300}
+    scores = {0.75: 10.0, 1.0: 30.0 - loss, 1.25: 30.0, 1.5: 20.0}
+    monkeypatch.setattr(evaluation, "write_captions", lambda *arguments: arguments[-1])
+    monkeypatch.setattr(metrics, "score_captions", lambda search, _: found | {"cider_d": scores[search.length_penalty]})
+    monkeypatch.setattr(claims, "measure_borne_out", lambda search, _: -search.length_penalty)
+    evaluation.choose_search(captioner, validation)
+    assert captioner.settings.length_penalty == penalty
 
 
 @pytest.mark.parametrize(("rarity", "chosen"), [(-2.6, 0.0), (-2.4, 0.1), (-1.2, 0.2), (0.0, 0.3), (1.0, 0.3)])

@@ -11,7 +11,7 @@ import pytest
 from captioner import config
 from captioner.data import datasets, flickr8k, sources
 from captioner.data.drawings import dataset as drawings
-from captioner.scoring import machine
+from captioner.scoring import evaluation, machine
 from captioner.training import recipe, teacher_forcing, word_detection
 from captioner.training.word_detection import train_word_detector
 
@@ -79,10 +79,32 @@ def test_photos_have_a_word_detector_and_drawings_have_none(album, drawn_dir, mo
     of_photos, of_drawings = (recipe.train_captioner(prepare(folder), progress=False) for folder in (album, drawn_dir))
     words = of_photos.captioner.vocabulary.words
     assert {"red", "left"} <= {words[word] for word in of_photos.captioner.detector.word_ids}
-    assert {row["grounding"] for row in of_photos.report["searches"]} >= {0.3, 0.45, 0.6}
-    assert of_photos.report["grounding"] == of_photos.captioner.settings.grounding
+    assert {row["detector_weight"] for row in of_photos.report["searches"]} >= {0.3, 0.45, 0.6}
+    assert of_photos.report["detector_weight"] == of_photos.captioner.settings.detector_weight
     assert of_drawings.captioner.detector is None
-    assert {row["grounding"] for row in of_drawings.report["searches"]} == {0.0}
+    assert {row["detector_weight"] for row in of_drawings.report["searches"]} == {0.0}
+
+
+def test_a_word_detector_that_is_of_no_use_is_dropped(album, monkeypatch):
+    monkeypatch.setattr(word_detection, "train_word_detector", functools.partial(train_word_detector, min_photos=2))
+    monkeypatch.setattr(evaluation, "DETECTOR_WEIGHTS", (0.0,))
+    trained = recipe.train_captioner(prepare(album), progress=False)
+    assert trained.report["detector_weight"] == 0 and trained.captioner.detector is None
+
+
+def test_photos_that_were_trained_on_are_encoded_where_words_are_to_be_detected_in_them(album, drawn_dir):
+    def encoded(folder, **options):
+        plan = recipe.plan_training(configure(folder))
+        return set(recipe.encode_measured(plan, {}, progress=False, **options).splits)
+
+    assert encoded(album) == {"validation"}
+    assert encoded(album, with_train=True) == {"train", "validation"}
+    assert encoded(drawn_dir, with_train=True) == {"validation"}
+
+
+def test_training_cannot_begin_with_a_search_that_heeds_a_detector():
+    with pytest.raises(ValueError, match="Training begins without a word detector, .* Received: detector_weight=0.3"):
+        config.RecipeConfig(decoding=config.DecodingConfig(detector_weight=0.3))
 
 
 def test_the_test_split_is_read_and_measured_only_if_asked(album):
