@@ -237,7 +237,9 @@ def test_words_that_a_photo_calls_for_are_likelier_in_every_beam(inputs):
     assert len(state) == len(decoder_step.start(pooled, regions, 2)) + 1
     ungrounded, _, _ = decoder_step.step(token_ids, parents, decoder_step.start(pooled, regions, 2))
     np.testing.assert_array_equal(ungrounded, usual)
-    with pytest.raises(ValueError, match="has no word detector, .* Received: detector_weight=0.5"):
+    with pytest.raises(
+        ValueError, match="has no word detector. Search with detector_weight=0. Received: detector_weight=0.5"
+    ):
         plain.start(pooled, regions, 2, 0.5)
 
 
