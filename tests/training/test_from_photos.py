@@ -9,13 +9,14 @@ import keras
 import numpy as np
 import pytest
 
+from benchmarks.measure import measure_again
 from captioner import config
 from captioner.artifacts import parts, saving
 from captioner.data import datasets
 from captioner.data.vocabulary import Vocabulary
 from captioner.decoder.sight import build_sight
 from captioner.encoders import augmentation, specs
-from captioner.scoring import machine
+from captioner.scoring import evaluation, machine
 from captioner.training import from_photos, live_views, recipe, tuned, tuning
 
 SETTINGS = tuning.TuningConfig(
@@ -101,6 +102,27 @@ def test_what_was_trained_becomes_a_captioner_that_can_teach(dataset, tmp_path):
     other = dataclasses.replace(teacher, words=(*teacher.words, "owl"))
     with pytest.raises(ValueError, match=r"toy cannot teach: it was trained on other captions"):
         tune(dataset, tmp_path / "other", teachers=[other])
+
+
+def test_what_was_trained_on_photos_gets_a_word_detector_and_keeps_it(project, drawn_dir, tmp_path, monkeypatch):
+    album = shutil.copytree(drawn_dir, project / "album")
+    (album / "scenes.json").unlink()
+    monkeypatch.setattr(evaluation, "DETECTOR_WEIGHTS", (0.3,))
+    # Whether it is of use to captioners of toy size is another matter.
+    monkeypatch.setattr(evaluation, "_CAREFUL_COST", 1000.0)
+    dataset = datasets.read_dataset(album, ("train", "validation"))
+    tune(dataset, tmp_path / "run")
+    trained = measure(dataset, tmp_path / "run", mirrored=False, decoder=dataclasses.asdict(SETTINGS.decoder))
+    kernel = trained.captioner.detector.kernel
+    folder = saving.save_captioner(trained.captioner, tmp_path / "artifacts" / "toy", trained.report)
+    for gets_another in (False, True):
+        if gets_another:
+            trained.captioner.adopt_detector(None)
+            trained.captioner.settings = dataclasses.replace(trained.captioner.settings, detector_weight=0.0)
+            saving.save_captioner(trained.captioner, folder, trained.report, replace=True)
+        assert measure_again(folder, str(album), with_test=False)["detector_weight"] == 0.3
+        # Trained on the same photos from the same seed it is the same.
+        np.testing.assert_array_equal(saving.load_captioner(folder).detector.kernel, kernel)
 
 
 def test_a_run_that_has_ended_is_found_again_and_another_is_not_taken_for_it(dataset, tmp_path, monkeypatch):
