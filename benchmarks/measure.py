@@ -36,12 +36,24 @@ def measure_again(folder: Path, data: str, *, with_test: bool) -> dict:
     plan = recipe.Plan(config.RecipeConfig(data=data, seed=before.get("seed", 0)), dataset, captioner.encoder)
     materials = recipe.encode_measured(plan, {}, with_train=captioner.detector is None)
     if captioner.detector is None:
+        _check_train_photos(captioner.name, materials, before)
         recipe.detect_words(captioner, materials)
     report = recipe.measure_captioner(captioner, materials)
     # Scores on the test split are of the search that was; those of another would not belong to this captioner.
     kept = {key: value for key, value in before.items() if key != "test"}
     saving.save_captioner(captioner, folder, kept | report, replace=True)
     return kept | report
+
+
+def _check_train_photos(name: str, materials, before: dict) -> None:
+    """Checks that a word detector would learn from the photos that its captioner learnt from."""
+    if "train" in materials.splits:
+        count = len(materials.splits["train"].references)
+        if before.get("train_photos", count) != count:
+            raise ValueError(
+                f"{name} was trained on {before['train_photos']:,} photos, of which the data set has {count:,}: a word "
+                "detector would learn from others. Name with --data what it was trained on."
+            )
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python -m benchmarks.results_table [--keep artifacts/NAME] [--write]
 
 A result, `artifacts/results/<data>-<name>.json`, is the `metrics.json` that the notebook, `train` or `tune` wrote for a
-captioner, without the captions. `looked_at.json` is what a person judged, photo by photo.
+captioner, without the captions. `looked_at.json` is what judges who saw the photos thought, photo by photo.
 """
 
 import argparse
@@ -220,6 +220,8 @@ def _list_steps(report: dict) -> Iterator[tuple[str, str, str, str]]:
         # Both were tried together, and the best is not what was taken.
         both = rules.pop("then claims that are sure alone") | {"length_penalty": report["length_penalty"]}
         rules["then claims that are sure alone, and a word detector heeded"] = both | {"detector_weight": weight}
+    elif report.get("careful"):
+        rules["then claims that are sure alone"]["length_penalty"] = report["length_penalty"]
     if rarity := report.get("rarity"):
         rules["then rare words favoured"] = {"say_once": True, "careful": report["careful"], "rarity": rarity}
     untold = {"rarity": 0, "detector_weight": 0}
@@ -253,7 +255,7 @@ def build_detector_table(report: dict) -> str:
 
 
 def build_looked_table(looked: dict) -> str:
-    """Returns a Markdown table of how captions were judged by who looked at the photos, too, with examples.
+    """Returns a Markdown table of how captions were judged by judges who saw the photos, with examples.
 
     Args:
         looked: From `captioner.artifacts.results.read_looked_at`.

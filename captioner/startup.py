@@ -6,7 +6,6 @@ import gc
 import importlib
 import os
 import sys
-import sysconfig
 import threading
 import traceback
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ from collections.abc import Iterator
 # From glibc's malloc.h; see `man mallopt`.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 _STANDARD_ERROR = 2
+# Where Keras reads `keras.json`, and where it chooses the backend that stands there.
+_KERAS_SETTINGS_FILES = tuple(os.path.join("keras", "src", "backend", name) for name in ("config.py", "__init__.py"))
 # What this project's models are made for, whatever `keras.json` says.
 _KERAS_SETTINGS = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
 # Where they are installed, Keras imports them, half a second and more, for work on tables and pictures alone.
@@ -126,10 +127,10 @@ def import_keras(*, any_backend: bool = False, quietly: bool = True, with_extras
         ) from None
     except (AttributeError, OSError, TypeError, ValueError) as error:
         failed = traceback.extract_tb(error.__traceback__)[-1].filename
-        if os.path.isfile(failed) and not any(failed.startswith(folder) for folder in _installed_folders()):
+        if not failed.endswith(_KERAS_SETTINGS_FILES):
             raise ValueError(
-                f"Keras does not start, since {failed} fails. If it has the name of a module that Keras needs, call it "
-                f"otherwise. Received: {error}"
+                f"Keras does not start, since {failed} fails. If that is a file of yours with the name of a module "
+                f"that Keras needs, call it otherwise. Received: {error}"
             ) from error
         home = os.environ.get("KERAS_HOME", os.path.join("~", ".keras"))
         raise ValueError(
@@ -149,11 +150,6 @@ def import_keras(*, any_backend: bool = False, quietly: bool = True, with_extras
                 f"Captions need {value} as {name} of Keras. Call keras.config.set_{name}({value!r}) before. "
                 f"Received: {getattr(settings, name)()!r}"
             )
-
-
-def _installed_folders() -> set[str]:
-    """Returns where Python's own modules and installed packages are."""
-    return {path for name, path in sysconfig.get_paths().items() if name.endswith("lib")}
 
 
 def prepare_library() -> None:

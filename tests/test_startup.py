@@ -103,7 +103,9 @@ def test_a_file_with_the_name_of_a_module_that_keras_needs_is_named(tmp_path):
     (tmp_path / "absl.py").write_text("raise ValueError('substring not found')")
     code = "try: startup.import_keras()\nexcept ValueError as error: print(error)"
     told = start(tmp_path, f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{code}").stdout
-    assert told.startswith(f"Keras does not start, since {tmp_path / 'absl.py'} fails. If it has the name of a module")
+    assert told.startswith(
+        f"Keras does not start, since {tmp_path / 'absl.py'} fails. If that is a file of yours with the"
+    )
     assert told.endswith("Received: substring not found\n")
 
 

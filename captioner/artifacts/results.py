@@ -2,7 +2,7 @@
 
 `artifacts/results/flickr8k-<captioner>.json` is the `metrics.json` of a captioner without its captions, put there by
 `python -m benchmarks.results_table --keep`. `published.json` holds scores of others with their sources, and
-`looked_at.json` what a person thought of captions.
+`looked_at.json` what judges who saw the photos thought of captions.
 """
 
 import json
@@ -34,7 +34,7 @@ def read_ensemble(folder: str | Path = RESULTS_DIR) -> dict:
 
 
 def read_looked_at(folder: str | Path = RESULTS_DIR) -> dict:
-    """Returns what a person thought of captions: `captioner`, and `photos` with captions and judgements."""
+    """Returns what judges who saw the photos thought: `captioner`, `photos` with captions and judgements, `people`."""
     return files.read_json(Path(folder) / "looked_at.json", _REMEDY)
 
 

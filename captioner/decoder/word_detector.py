@@ -56,7 +56,8 @@ class WordDetector:
     def log_probs(self, pooled: tf.Tensor, regions: tf.Tensor) -> tf.Tensor:
         """Returns the log-probability that people use each word, float32 `(B, V)`.
 
-        Words that it does not know, such as "a" and "man", count like one that everybody uses: theirs is 0.
+        Words that it does not know count like one that everybody uses: theirs is 0. These are function words, words
+        that say who is male or female, and rare ones, which a search favours thereby.
 
         Args:
             pooled: `(B, P)` float.

@@ -278,7 +278,7 @@ def refine_captioner(captioner: Captioner, materials: Materials, *, progress: bo
 
 
 def detect_words(captioner: Captioner, materials: Materials, *, progress: bool = True) -> None:
-    """Trains a captioner's word detector on the train split; of drawings it has none, whose words are never in doubt.
+    """Trains a captioner's word detector on the train split; drawings get none, whose words are never in doubt.
 
     Args:
         captioner: After `refine_captioner`. Its search can then heed the detector.

@@ -11,8 +11,9 @@ import pytest
 
 from benchmarks.measure import measure_again
 from captioner import config
-from captioner.artifacts import parts, saving
+from captioner.artifacts import manifest, parts, saving
 from captioner.data import datasets
+from captioner.data.drawings import dataset as drawings
 from captioner.data.vocabulary import Vocabulary
 from captioner.decoder.sight import build_sight
 from captioner.encoders import augmentation, specs
@@ -121,8 +122,17 @@ def test_what_was_trained_on_photos_gets_a_word_detector_and_keeps_it(project, d
             trained.captioner.settings = dataclasses.replace(trained.captioner.settings, detector_weight=0.0)
             saving.save_captioner(trained.captioner, folder, trained.report, replace=True)
         assert measure_again(folder, str(album), with_test=False)["detector_weight"] == 0.3
-        # Trained on the same photos from the same seed it is the same.
+        # Trained on the same photos from the same seed, it is the same.
         np.testing.assert_array_equal(saving.load_captioner(folder).detector.kernel, kernel)
+
+
+def test_a_detector_is_never_trained_on_other_photos_than_its_captioner(dataset, tiny_bundle, monkeypatch):
+    monkeypatch.setattr(drawings, "is_drawn", lambda folder: False)
+    metrics = tiny_bundle / "metrics.json"
+    metrics.write_text(json.dumps(json.loads(metrics.read_text()) | {"train_photos": 5}))
+    manifest.write_manifest(tiny_bundle)
+    with pytest.raises(ValueError, match="tiny was trained on 5 photos, of which the data set has 28: a word detector"):
+        measure_again(tiny_bundle, str(dataset.folder), with_test=False)
 
 
 def test_a_run_that_has_ended_is_found_again_and_another_is_not_taken_for_it(dataset, tmp_path, monkeypatch):
