@@ -88,6 +88,7 @@ def test_the_careful_rule_and_the_detector_are_one_step_with_the_search_that_was
         row(57.0, careful=False, detector_weight=0.0),
         row(58.0, detector_weight=0.0),
         # Others were better, but were not taken.
+        row(58.9, detector_weight=0.0, length_penalty=1.5),
         row(59.9, length_penalty=1.5),
         row(59.5),
         row(59.6, rarity=0.1),

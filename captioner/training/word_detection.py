@@ -45,8 +45,9 @@ def train_word_detector(
     Returns:
         The detector, with weights as they will be saved; `None` if no word is said of enough photos.
     """
-    genders = {gender: read_claim_words()[gender] for gender in ("male", "female")}
-    wanted = {i for i in vocabulary.said_once if vocabulary.words[i] not in genders["male"] | genders["female"]}
+    lists = read_claim_words()
+    gendered = lists["male"] | lists["female"]
+    wanted = {i for i in vocabulary.said_once if vocabulary.words[i] not in gendered}
     said = [_find_words(texts, vocabulary, wanted) for texts in references.values()]
     counts = np.bincount(np.concatenate(said), minlength=len(vocabulary))
     word_ids = np.flatnonzero(counts >= min_photos).astype(np.int32)
