@@ -51,6 +51,22 @@ class Row(NamedTuple):
         return [self.edited or sentences[0], *sentences[1:]] if sentences else []
 
 
+class KeptRow(NamedTuple):
+    """A row that was read from a file.
+
+    Attributes:
+        photo: Name of the photo.
+        caption: Its caption, which people may have edited.
+        words: The captioner's own words.
+        problem: Why there is no caption.
+    """
+
+    photo: str
+    caption: str
+    words: str
+    problem: str
+
+
 def as_sentence(caption: str) -> str:
     """Returns the one form in which people see a caption: with a capital letter and a full stop.
 
@@ -98,8 +114,8 @@ class ResumableLayout(Layout):
         """Whether a row ends where these lines do."""
         return row.endswith(b"\n")
 
-    def read_rows(self, rows: Iterable[str]) -> Iterator[tuple[str, str | None]]:
-        """Yields the photo of each row below the header and its caption, `None` where the row says why it has none.
+    def read_rows(self, rows: Iterable[str]) -> Iterator[KeptRow]:
+        """Yields each row below the header.
 
         Raises:
             ValueError: If a row is of another layout.
@@ -154,7 +170,7 @@ class JsonLinesLayout(ResumableLayout):
                 content = None
             if not isinstance(content, dict) or list(content) != self.columns or not isinstance(content["photo"], str):
                 raise ValueError(row)
-            yield content["photo"], None if content["error"] else str(content["caption"] or "")
+            yield KeptRow(content["photo"], *(str(content[key] or "") for key in ("caption", "words", "error")))
 
 
 class JsonLayout(JsonLinesLayout):
@@ -197,7 +213,8 @@ class CsvLayout(ResumableLayout):
             if len(cells) != len(self.columns) or (number == 0 and cells != self.columns):
                 raise ValueError(row)
             if number > 0:
-                yield read_cell(cells[0]), None if cells[-1] else read_cell(cells[1])
+                photo, caption, words, problem = map(read_cell, (*cells[:3], cells[-1]))
+                yield KeptRow(photo, caption, words, problem)
 
 
 LAYOUTS: dict[str, type[Layout]] = {"text": TextLayout, "json": JsonLayout, "jsonl": JsonLinesLayout, "csv": CsvLayout}

@@ -16,6 +16,8 @@ from captioner.output import Row
 
 # Of a long list, what a terminal shows.
 _MAX_SHOWN = 20
+# Of about so many finished photos it is seen whether this captioner and search would have written their rows.
+_NUM_COMPARED = 16
 # Seconds between the states of a progress bar: one that moves on a terminal, one now and then in a log.
 _ON_TERMINAL, _IN_LOG = 0.1, 30
 
@@ -45,9 +47,9 @@ class _Run:
         listed = photo_files.list_photos(read_paths(options.paths), output=options.output)
         self.passed_over, self.unreachable = listed.summary(), _as_results(listed.unreadable)
         self.layout = output.choose_layout(options.format, options.alternatives, for_screen=options.output is None)
-        finished: Mapping[str, Sequence[str]] = {}
+        finished: Mapping[str, Sequence[output.KeptRow]] = {}
         if options.resume and isinstance(self.layout, output.ResumableLayout):
-            finished = resuming.resume_file(options.output, self.layout)
+            finished = resuming.read_finished(options.output, self.layout)
         self.missing, self.finished = resuming.leave_out(listed.photos, finished)
         self.num_done = len(self.finished)
         self.failed: list[Row] = []
@@ -68,16 +70,14 @@ class _Run:
         if self.options.resume:
             self.say(f"{self.num_done:,} of {self.num_asked:,} photos are in {self.options.output} already.")
         try:
-            if self.sidecars:
-                # Those of photos that were finished before, perhaps without any.
-                for path, sentence in self.finished:
-                    self.sidecars.write(path, sentence)
             # A captioner takes seconds to load: not for photos of which none can be read.
             problems = _find_problems(self.missing)
             if len(problems) < len(self.missing):
                 self.load_and_write()
             elif problems or self.unreachable:
                 self.write([problems])
+            else:
+                self.write_finished_sidecars()
         except KeyboardInterrupt:
             steps.say(self.explain_stop())
             return 130
@@ -91,14 +91,41 @@ class _Run:
         text = f"Loading {self.folder.name} for {num_photos} ..."
         with contextlib.nullcontext() if options.quiet else steps.waiting(text):
             captioner = steps.load_captioner(self.folder)
+            self.check_finished(captioner)
             batches = bulk.caption_paths(captioner, self.missing, search_of(captioner, options))
             # They belong to it: TensorFlow compiles what they run.
             first = next(batches, [])
         with contextlib.closing(batches):
             self.write(itertools.chain([first], batches))
 
+    def check_finished(self, captioner) -> None:
+        """Checks on some of the finished photos that this captioner and this search wrote their rows.
+
+        Their own words are compared, since people edit captions. Photos that can no longer be read tell nothing.
+
+        Raises:
+            ValueError: If most rows hold other words than the photo gets now.
+        """
+        from captioner.command_line import bulk
+
+        some = self.finished[:: max(len(self.finished) // _NUM_COMPARED, 1)]
+        batches = bulk.caption_paths(captioner, [path for path, _ in some], search_of(captioner, self.options))
+        results = [found for batch in batches for _, found in batch]
+        read = [(found, row) for found, (_, row) in zip(results, some, strict=True) if isinstance(found, list)]
+        others = [(found[0].text, row.words) for found, row in read if found[0].text != row.words]
+        if len(others) > len(read) / 2:
+            now, kept = others[0]
+            raise ValueError(
+                f"{self.options.output} cannot be resumed: another captioner or search wrote it. Give the options of "
+                f"the run that did, or name another file. Expected: rows like {now!r} of {self.folder.name}. "
+                f"Received: {kept!r}"
+            )
+
     def write(self, batches) -> None:
-        if not self.options.resume:
+        self.write_finished_sidecars()
+        if self.options.resume and isinstance(self.layout, output.ResumableLayout):
+            resuming.drop_unfinished(self.options.output, self.layout)
+        else:
             steps.set_aside(self.options.output)
         with (
             output.open_writer(self.options.output, self.layout, resume=self.options.resume) as writer,
@@ -126,6 +153,12 @@ class _Run:
         if self.options.format in output.RESUMABLE:
             return f"Stopped: {done} are in {target}, and the same command with --resume goes on after them."
         return f"Stopped: {done} are in {target}. With --format csv or jsonl, --resume could go on after them."
+
+    def write_finished_sidecars(self) -> None:
+        """Writes sidecars of photos that were finished before, perhaps without any."""
+        if self.sidecars:
+            for path, row in self.finished:
+                self.sidecars.write(path, row.caption)
 
     def write_sidecars(self, results, rows: Sequence[Row]) -> None:
         """Writes sidecars before the rows of their photos: whoever resumes takes a row for all that was asked."""

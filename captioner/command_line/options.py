@@ -82,7 +82,8 @@ def add_caption_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--resume",
         action="store_true",
-        help="go on after what FILE holds, csv or jsonl (default: a FILE that exists becomes FILE~1)",
+        help="go on after what FILE holds, csv or jsonl of the same captioner and search (default: a FILE that exists "
+        "becomes FILE~1)",
     )
     command.add_argument(
         "--sidecar",

@@ -6,29 +6,53 @@ Every row in a file is whole, but for the last one where a process was killed or
 import codecs
 import csv
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from captioner import files
-from captioner.output import ResumableLayout
+from captioner.output import KeptRow, ResumableLayout
 
 # Bytes. A path on disk has at most 4,096: what is longer is no torn row, and must not be dropped as one.
 _LONGEST_ROW = 1 << 16
 
 
-def resume_file(path: Path, layout: ResumableLayout) -> dict[str, list[str]]:
-    """Leaves in a file the rows of photos that have captions, and drops failures and a torn last row.
+def read_finished(path: Path, layout: ResumableLayout) -> dict[str, list[KeptRow]]:
+    """Reads which photos have captions in a file.
 
     Args:
         path: A file of captions. It may be missing.
         layout: How its rows are written, one of `RESUMABLE`.
 
     Returns:
-        Photo -> the captions of its rows, for `leave_out`.
+        Photo -> its rows, for `leave_out`.
+
+    Raises:
+        ValueError: If the file has another layout.
+    """
+    finished: dict[str, list[KeptRow]] = {}
+    for row in _read_file(path, layout)[1]:
+        finished.setdefault(as_written(row.photo), []).append(row)
+    return finished
+
+
+def drop_unfinished(path: Path, layout: ResumableLayout) -> None:
+    """Leaves in a file the rows of photos that have captions, and drops failures and a torn last row.
+
+    Args:
+        path, layout: As for `read_finished`.
 
     Raises:
         ValueError: If the file has another layout. It is then left as it is.
     """
+    kept, _ = _read_file(path, layout)
+    if path.is_file() and path.stat().st_size != len(kept):
+        with files.replace_file(path.resolve()) as new:
+            new.write_bytes(kept)
+
+
+def _read_file(path: Path, layout: ResumableLayout) -> tuple[bytes, list[KeptRow]]:
+    """Returns the header and the rows of photos that have captions, as bytes and as rows."""
     rows, torn = _split_rows(path, layout)
     start = layout.start.encode()
     if len(torn) > _LONGEST_ROW or not (rows or start.startswith(torn) or torn.startswith(start)):
@@ -41,37 +65,31 @@ def resume_file(path: Path, layout: ResumableLayout) -> dict[str, list[str]]:
     except (ValueError, csv.Error) as error:
         raise _refusal(path, layout, str(error)) from None
     header, rows = rows[: len(rows) - len(found)], rows[len(rows) - len(found) :]
-    kept = b"".join(header + [row for row, (_, caption) in zip(rows, found, strict=True) if caption is not None])
-    if path.is_file() and path.stat().st_size != len(kept):
-        with files.replace_file(path.resolve()) as new:
-            new.write_bytes(kept)
-    finished: dict[str, list[str]] = {}
-    for name, caption in found:
-        if caption is not None:
-            finished.setdefault(as_written(name), []).append(caption)
-    return finished
+    have_captions = [not row.problem for row in found]
+    kept = b"".join([*header, *itertools.compress(rows, have_captions)])
+    return kept, list(itertools.compress(found, have_captions))
 
 
 def leave_out(
-    paths: Sequence[Path], finished: Mapping[str, Sequence[str]]
-) -> tuple[list[Path], list[tuple[Path, str]]]:
+    paths: Sequence[Path], finished: Mapping[str, Sequence[KeptRow]]
+) -> tuple[list[Path], list[tuple[Path, KeptRow]]]:
     """Tells the paths that are not in a file yet from those that are; one that is there once counts once.
 
     Args:
         paths: All that is wanted.
-        finished: From `resume_file`.
+        finished: From `read_finished`.
 
     Returns:
-        The paths that are missing, and the others with the captions that they have in the file.
+        The paths that are missing, and the others with their rows in the file.
     """
-    left = {name: iter(captions) for name, captions in finished.items()}
+    left = {name: iter(rows) for name, rows in finished.items()}
     missing, done = [], []
     for path in paths:
-        caption = next(left.get(as_written(str(path)), iter(())), None)
-        if caption is None:
+        row = next(left.get(as_written(str(path)), iter(())), None)
+        if row is None:
             missing.append(path)
         else:
-            done.append((path, caption))
+            done.append((path, row))
     return missing, done
 
 

@@ -241,6 +241,49 @@ def test_a_photo_that_was_mended_is_added_by_resume(loaded, album, tmp_path):
     assert names == [str(album / name) for name in ("b.jpg", "within/c.jpg", "a.JPG")]
 
 
+def test_rows_of_another_captioner_or_search_are_not_gone_on_with(loaded, gallery, tmp_path, capsys):
+    output, arguments = tmp_path / "captions.csv", ("caption", gallery, "--captioner", "x", "--format", "csv")
+    assert run(*arguments, "--output", output) == 1
+    header, *rows = csv.reader(output.open(encoding="utf-8-sig"))
+    assert any(row[-1] for row in rows[:60])
+    # As far as a kill let it come. One row in four is as this captioner writes it.
+    others = [row if number % 4 == 0 else [*row[:2], "others", *row[3:]] for number, row in enumerate(rows[:60])]
+    with output.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *others])
+    content = output.read_bytes()
+    capsys.readouterr()
+    assert run(*arguments, "--output", output, "--resume", "--sidecar") == 1
+    assert re.search(
+        r"captions.csv cannot be resumed: another captioner or search wrote it. Give the options of the run that did, "
+        "or name another file. Expected: rows like '.*' of x. Received: 'others'\n$",
+        capsys.readouterr().err,
+    )
+    # A command that is refused has done nothing.
+    assert output.read_bytes() == content and not list(gallery.glob("*.txt"))
+
+
+def test_captions_that_people_edited_are_gone_on_with(loaded, album, tmp_path):
+    output, arguments = tmp_path / "captions.csv", ("caption", album, "--captioner", "x", "--format", "csv")
+    assert run(*arguments, "--output", output) == 0
+    header, first, second, third = csv.reader(output.open(encoding="utf-8-sig"))
+    with output.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, [first[0], "Mine.", *first[2:]], [second[0], "Too.", *second[2:]]])
+    assert run(*arguments, "--output", output, "--resume") == 0
+    captions = [row["caption"] for row in csv.DictReader(output.open(encoding="utf-8-sig"))]
+    assert captions == ["Mine.", "Too.", third[1]]
+
+
+def test_finished_photos_that_are_gone_or_broken_are_no_reason_to_refuse(loaded, album, tmp_path):
+    output, arguments = tmp_path / "captions.csv", ("caption", album, "--captioner", "x", "--format", "csv")
+    assert run(*arguments, "--output", output) == 0
+    rows = output.read_bytes().splitlines(keepends=True)
+    output.write_bytes(b"".join(rows[:3]))
+    for name in ("a.JPG", "b.jpg"):
+        (album / name).write_bytes(b"no photo")
+    assert run(*arguments, "--output", output, "--resume") == 0
+    assert output.read_bytes() == b"".join(rows)
+
+
 @pytest.mark.usefixtures("nothing_is_loaded")
 def test_a_file_that_holds_all_photos_is_left_as_it_is(album, tmp_path, capsys):
     output = tmp_path / "captions.csv"

@@ -43,9 +43,11 @@ def as_written(name):
 def resume(path, layout, rows):
     """Goes on with a file as the command does."""
     paths = [Path(row.name) for row in rows]
-    left, done = resuming.leave_out(paths, resuming.resume_file(path, layout))
+    left, done = resuming.leave_out(paths, resuming.read_finished(path, layout))
+    resuming.drop_unfinished(path, layout)
     assert [path for path, _ in done] == paths[: len(done)]
-    assert [caption for _, caption in done] == [row.sentences[0] for row in rows[: len(done)]]
+    assert [row.caption for _, row in done] == [row.sentences[0] for row in rows[: len(done)]]
+    assert [row.words for _, row in done] == [row.captions[0].text for row in rows[: len(done)]]
     # Of a name that is there twice, the last one is left.
     rows = rows[len(rows) - len(left) :]
     assert [str(path) for path in left] == [row.name for row in rows]
@@ -66,9 +68,13 @@ def test_a_file_cut_at_any_byte_is_gone_on_with_as_if_nothing_had_happened(tmp_p
 def test_failures_are_taken_out_and_tried_again(tmp_path, form):
     path, layout = tmp_path / "out", output.choose_layout(form)
     broken = [Row(name, problem=f'"{name}" is =empty,\nor so') for name in ("x.jpg", "b.jpg", "-y.jpg")]
-    write(path, layout, [broken[0], *ROWS[:2], broken[1], *ROWS[2:], broken[2]])
+    whole = write(path, layout, [broken[0], *ROWS[:2], broken[1], *ROWS[2:], broken[2]])
     captions = {as_written(name): [f"A dog {number}."] for number, name in enumerate(NAMES)}
-    assert resuming.resume_file(path, layout) == captions | {"b.jpg": ["A dog 0.", "A dog 6."]}
+    finished = {name: [row.caption for row in rows] for name, rows in resuming.read_finished(path, layout).items()}
+    assert finished == captions | {"b.jpg": ["A dog 0.", "A dog 6."]}
+    # To read it changes nothing.
+    assert path.read_bytes() == whole
+    resuming.drop_unfinished(path, layout)
     assert path.read_bytes() == write(tmp_path / "other", layout, ROWS)
 
 
@@ -76,13 +82,14 @@ def test_a_file_without_failures_is_not_touched(tmp_path):
     path, layout = tmp_path / "out", output.choose_layout("csv")
     write(path, layout, ROWS)
     before = path.stat()
-    resuming.resume_file(path, layout)
+    resuming.drop_unfinished(path, layout)
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
 def test_a_file_that_is_missing_is_begun(tmp_path):
     layout = output.choose_layout("csv")
-    assert resuming.resume_file(tmp_path / "out.csv", layout) == {}
+    assert resuming.read_finished(tmp_path / "out.csv", layout) == {}
+    resuming.drop_unfinished(tmp_path / "out.csv", layout)
     assert not (tmp_path / "out.csv").exists()
 
 
@@ -95,7 +102,9 @@ def test_a_file_that_is_missing_is_begun(tmp_path):
 )
 def test_csv_that_a_spreadsheet_saved_again_is_gone_on_with(tmp_path, text):
     (tmp_path / "out.csv").write_text(text, newline="", encoding="utf-8")
-    assert resuming.resume_file(tmp_path / "out.csv", output.choose_layout("csv")) == {"b.jpg": ["A dog."]}
+    layout = output.choose_layout("csv")
+    assert resuming.read_finished(tmp_path / "out.csv", layout) == {"b.jpg": [("b.jpg", "A dog.", "a dog", "")]}
+    resuming.drop_unfinished(tmp_path / "out.csv", layout)
     assert (tmp_path / "out.csv").read_text(encoding="utf-8").rstrip() == text.replace("\r\n", "\n").rstrip()
 
 
@@ -126,7 +135,7 @@ def test_a_file_of_another_layout_is_refused_in_one_sentence(tmp_path, form, alt
     with pytest.raises(
         ValueError, match=f"out cannot be resumed: give .*Expected: rows of photo, .*Received: {received}"
     ):
-        resuming.resume_file(tmp_path / "out", layout)
+        resuming.read_finished(tmp_path / "out", layout)
     assert (tmp_path / "out").read_bytes() == content
 
 
@@ -134,4 +143,4 @@ def test_a_quote_that_is_never_closed_does_not_cost_the_rows_behind_it(tmp_path)
     rows = b"".join(b"%d.jpg,A dog.,a dog,,\r\n" % number for number in range(5000))
     (tmp_path / "out").write_bytes(HEADER + b'"b.jpg,A dog.,a dog,,\r\n' + rows)
     with pytest.raises(ValueError, match="out cannot be resumed"):
-        resuming.resume_file(tmp_path / "out", output.choose_layout("csv"))
+        resuming.read_finished(tmp_path / "out", output.choose_layout("csv"))
