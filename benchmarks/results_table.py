@@ -173,14 +173,15 @@ def build_claims_table(reports: dict[str, dict]) -> str:
     """
     singles = group_seeds(reports)
     asked = {name: report["claims"] for name, report in reports.items() if name in singles and "claims" in report}
-    for report in reports.values():
-        if "claims" in report.get("controls", {}).get("human", {}):
-            asked |= {"people": report["controls"]["human"]["claims"]}
+    people = [report.get("controls", {}).get("human", {}) for report in reports.values()]
+    if claimed := [found["claims"] for found in people if "claims" in found]:
+        asked |= {"people": max(claimed, key=len)}
     if not asked:
         return "No result that is kept was asked what its captions claim."
     lines = ["| on validation, in percent | " + " | ".join(asked) + " |", "|---" * (len(asked) + 1) + "|"]
     for key, label in claims.LABELS.items():
-        shares = [found[key]["percent"] for found in asked.values()]
+        # Kinds of claims came one by one, and older results lack the later ones.
+        shares = [found.get(key, {}).get("percent") for found in asked.values()]
         lines.append(f"| {label} | " + " | ".join("-" if s is None else f"{s:.1f}" for s in shares) + " |")
     return "\n".join([*lines, _overused_row(asked)])
 
@@ -266,7 +267,8 @@ def build_looked_table(looked: dict) -> str:
         examples = (
             f"“{photo['caption']}”" + (f" ({photo['instead']})" if photo["instead"] else "") for photo in photos[:2]
         )
-        lines.append(f"| {judgement} | {len(photos)} | {' '.join(examples)} |")
+        share = 100 * len(photos) / len(looked["photos"])
+        lines.append(f"| {judgement} | {len(photos)} ({share:.0f} %) | {' '.join(examples)} |")
     people = " ".join(f"{judgement} {count}," for judgement, count in looked["people"].items()).rstrip(",")
     return "\n".join([*lines, f"| captions by people, judged likewise | {people} | |"])
 

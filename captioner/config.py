@@ -218,7 +218,7 @@ class DecodingConfig:
     # Whether no content word (`captioner.data.vocabulary.FUNCTION_WORDS` are none) is said twice. It mends "a hat and a
     # blue hat"; of drawings, which show two red things, it must be off. The recipe decides on validation.
     say_once: bool = False
-    # Whether colours, numbers and genders are named only where the decoder is sure of them, see
+    # Whether colours, numbers, actions and genders are named only where the decoder is sure of them, see
     # `captioner.decoder.careful`. Off for drawings, whose few words are never in doubt. The recipe decides on
     # validation.
     careful: bool = False

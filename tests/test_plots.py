@@ -21,6 +21,7 @@ CLAIMS = {
     for name, percent in {
         "colors": 40.0,
         "numbers": 30.0,
+        "actions": 25.0,
         "women_called_male": 20.0,
         "men_called_female": 10.0,
         "named_twice": 1.0,
@@ -100,7 +101,7 @@ def test_claims_stand_in_the_order_of_their_labels_and_what_nobody_claimed_has_n
     assert legend_of(axes) == ["captioner", "people"]
     assert axes.get_yticklabels()[-1].get_text() == "colours no reference names"
     shares = [text.get_text() for text in axes.texts]
-    assert shares == ["1", "10", "20", "30", "40", "1", "10", "20", "", "40"]
+    assert shares == ["1", "10", "20", "25", "30", "40", "1", "10", "20", "25", "", "40"]
 
 
 def test_stages_follow_one_another_and_show_what_was_measured():

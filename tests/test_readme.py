@@ -1,5 +1,6 @@
 """README and docs/ say what the result files say, and their links and badges are true."""
 
+import json
 import re
 import tomllib
 
@@ -7,6 +8,7 @@ import pytest
 
 from benchmarks import encoder_speed, results_table
 from captioner import config
+from captioner.artifacts import catalogue, results
 from captioner.scoring import claims
 
 PAGES = [f"docs/{file.name}" for file in sorted((config.PROJECT_DIR / "docs").glob("*.md"))]
@@ -43,11 +45,19 @@ def test_how_captions_were_judged_is_counted_with_examples():
     assert results_table.build_looked_table({"photos": photos, "people": people}).splitlines() == [
         "| of 4 photos | captions | for example |",
         "|---|---|---|",
-        "| right | 1 | “A dog.” |",
-        "| partly | 0 |  |",
-        "| wrong | 3 | “A cat.” (a cow) “Two dogs.” (a goat) |",
+        "| right | 1 (25 %) | “A dog.” |",
+        "| partly | 0 (0 %) |  |",
+        "| wrong | 3 (75 %) | “A cat.” (a cow) “Two dogs.” (a goat) |",
         "| captions by people, judged likewise | right 3, partly 1, wrong 0 | |",
     ]
+
+
+def test_the_captions_that_were_judged_are_those_of_the_captioner_that_ships():
+    looked = results.read_looked_at()
+    folder = config.PROJECT_DIR / "artifacts" / looked["captioner"]
+    assert looked["search"] == catalogue.read_config(folder)["decoding"]
+    digests = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["sha256"]
+    assert looked["sha256"] == {name: digests[name] for name in ("decoder.keras", "fine_tuned.h5", "word_detector.h5")}
 
 
 def test_each_step_of_a_training_is_a_row_with_its_best_scores():
@@ -212,6 +222,18 @@ def test_claims_stand_beside_those_of_people_where_captions_were_asked_for_them(
     assert rows[2] == "| colours no reference names | 12.3 | 12.3 |"
     assert rows[3] == "| numbers no reference gives | - | 12.3 |"
     assert rows[-1].endswith("| shirt 32 (4) | boy 13 (7) |")
+
+
+def test_results_that_were_asked_for_fewer_kinds_of_claims_have_dashes_and_no_say_for_people():
+    overused = {"overused": [{"word": "shirt", "captions": 31.9, "references": 4.4}]}
+    shares = {key: {"percent": 12.34} for key in claims.LABELS} | overused
+    former = {key: {"percent": 56.78} for key in claims.LABELS if key != "actions"} | overused
+    asked = {
+        name: {"claims": found, "controls": {"human": {"claims": found}}}
+        for name, found in {"toy": shares, "former": former}.items()
+    }
+    [row] = [row for row in results_table.build_claims_table(asked).splitlines() if "actions" in row]
+    assert row == "| actions no reference names | 12.3 | - | 12.3 |"
 
 
 def test_a_readme_without_markers_is_refused():

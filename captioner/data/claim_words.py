@@ -12,9 +12,10 @@ _FILE = Path(__file__).with_name("claim_words.json")
 
 @functools.cache
 def read_claim_words() -> dict:
-    """Returns `colors`, `numbers` and `things`, word -> what it claims; `male`, `female` and `common`, sets of words.
+    """Returns `colors`, `numbers`, `actions` and `things`, word -> what it claims; others, such as `male`, as sets.
 
-    Words of one claim mean the same, for example `gray`, `grey` and `silver`.
+    Words of one claim count as one, for example `gray`, `grey` and `silver`. A word alone cannot tell that in "a swing"
+    or "a swimming pool" nobody does anything, so these count as actions, too.
     """
     content = json.loads(_FILE.read_text(encoding="utf-8"))
     return {

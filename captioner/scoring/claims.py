@@ -1,4 +1,4 @@
-"""What captions claim that no reference says: colours, numbers, who is male or female, things said twice.
+"""What captions claim that no reference says: colours, numbers, actions, who is male or female, things said twice.
 
 Scores of whole captions hide what they get wrong. Here claims are counted by the word lists of
 `captioner.data.claim_words`: a claim is supported if one of the photo's references makes it too, in whichever of its
@@ -16,6 +16,7 @@ from captioner.data.vocabulary import FUNCTION_WORDS
 LABELS = {
     "colors": "colours no reference names",
     "numbers": "numbers no reference gives",
+    "actions": "actions no reference names",
     "women_called_male": "women or girls called male",
     "men_called_female": "men or boys called female",
     "named_twice": "one thing named twice",
@@ -32,7 +33,7 @@ def measure_claims(captions: Mapping[str, str], references: Mapping[str, Sequenc
         references: Image id -> cleaned captions by people, for the same photos.
 
     Returns:
-        `colors` and `numbers`: how many `claims` there are, and how many `percent` of them no reference makes.
+        `colors`, `numbers` and `actions`: how many `claims` there are, and how many `percent` of them nobody makes.
         `women_called_male` and `men_called_female`: the `claims` of gender about photos whose references name one
         gender alone, and how many `percent` name the other alone. `named_twice`: `percent` of the captions that name
         a thing twice; people and animals may come twice. `overused`: the words whose share of the captions exceeds
@@ -43,8 +44,7 @@ def measure_claims(captions: Mapping[str, str], references: Mapping[str, Sequenc
     lists = read_claim_words()
     twice = [bool(_find_repeated(words, lists["things"])) for words, _ in pairs]
     return {
-        "colors": _measure_support(pairs, lists["colors"]),
-        "numbers": _measure_support(pairs, lists["numbers"]),
+        **{kind: _measure_support(pairs, lists[kind]) for kind in ("colors", "numbers", "actions")},
         "women_called_male": _measure_gender(pairs, lists["female"], lists["male"]),
         "men_called_female": _measure_gender(pairs, lists["male"], lists["female"]),
         "named_twice": {"percent": _percent(sum(twice), len(twice))},

@@ -57,8 +57,9 @@ def test_a_reloaded_captioner_writes_the_same(tiny_captioner, tiny_bundle, drawn
 def build_detector(captioner):
     size, count = captioner.encoder.pooled_size + captioner.encoder.region_size, len(captioner.vocabulary)
     word_ids = np.arange(4, count, dtype=np.int32)
-    kernel = np.random.default_rng(0).normal(size=(size, len(word_ids))).astype(np.float16).astype(np.float32)
-    return WordDetector(word_ids, kernel, np.zeros(len(word_ids), np.float32), count)
+    random, shapes = np.random.default_rng(0), ((size, 3), (3, len(word_ids)))
+    matrices = (random.normal(size=shape).astype(np.float16).astype(np.float32) for shape in shapes)
+    return WordDetector(word_ids, *matrices, np.zeros(len(word_ids), np.float32), count)
 
 
 def test_a_word_detector_comes_back_with_its_captioner_and_tells_in_its_captions(
@@ -82,10 +83,11 @@ def test_a_word_detector_comes_back_with_its_captioner_and_tells_in_its_captions
         manifest.write_manifest(folder)
 
 
-def test_a_detector_whose_weights_are_no_numbers_is_never_saved(build_captioner, tiny_captioner, tmp_path):
+@pytest.mark.parametrize("name", ["shared", "kernel"])
+def test_a_detector_whose_weights_are_no_numbers_is_never_saved(build_captioner, tiny_captioner, tmp_path, name):
     captioner = build_captioner(tiny_captioner.encoder)
     captioner.adopt_detector(build_detector(captioner))
-    captioner.detector.kernel[0, 0] = 1e9
+    getattr(captioner.detector, name)[0, 0] = 1e9
     with pytest.raises(ValueError, match="The word detector has weights that are no numbers"):
         saving.save_captioner(captioner, tmp_path / "broken", {})
     assert not (tmp_path / "broken").exists()
@@ -94,7 +96,7 @@ def test_a_detector_whose_weights_are_no_numbers_is_never_saved(build_captioner,
 def test_a_detector_of_other_features_is_refused(build_captioner, tiny_captioner, tmp_path):
     captioner = build_captioner(tiny_captioner.encoder)
     detector = build_detector(captioner)
-    detector.kernel = detector.kernel[1:]
+    detector.shared = detector.shared[1:]
     captioner.adopt_detector(detector)
     with pytest.raises(ValueError, match="word_detector.h5 is damaged. .* do not fit 10 features"):
         saving.load_captioner(saving.save_captioner(captioner, tmp_path / "other", {}))

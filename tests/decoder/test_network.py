@@ -52,6 +52,22 @@ def test_additive_attention_equals_numbers_worked_out_by_hand():
     # energies 2 tanh(0.8) = 1.328074 and 2 tanh(0.2) = 0.394751, softmax 0.717753 and 0.282247
     np.testing.assert_allclose(scores, [[[0.717753, 0.282247]]], atol=1e-5)
     np.testing.assert_allclose(context, [[[0.030652, 3.564493]]], atol=1e-5)
+    # Energies of 133 and 39, of which one overflows.
+    layer.scorer.set_weights([np.array([[200.0]])])
+    _, scores = to_numpy(*layer(np.array([[[1.0]]], np.float32), memory, layer.project_keys(memory)))
+    np.testing.assert_allclose(scores, [[[1.0, 0.0]]], atol=1e-6)
+
+
+def test_one_photo_is_attended_to_as_among_others():
+    keras.utils.set_random_seed(0)
+    layer, random = AdditiveAttention(4), np.random.default_rng(0)
+    layer.build((None, 3, 5), (None, 6, 7))
+    query, memory = random.normal(size=(2, 3, 5)), random.normal(size=(2, 6, 7))
+    both, alone = (
+        to_numpy(*layer(query[:count], memory[:count], layer.project_keys(memory[:count]))) for count in (2, 1)
+    )
+    for among, single in zip(both, alone, strict=True):
+        np.testing.assert_allclose(among[:1], single, rtol=1e-5)
 
 
 def test_positions_tell_which_region_shows_what(inputs):
@@ -225,8 +241,8 @@ def test_words_that_a_photo_calls_for_are_likelier_in_every_beam(inputs):
     model, random = build(), np.random.default_rng(0)
     pooled, regions = inputs["pooled"], inputs["regions"]
     size, count = pooled.shape[-1] + regions.shape[-1], model.sizes["vocabulary_size"]
-    kernel = random.normal(size=(size, 2)).astype(np.float32)
-    detector = WordDetector(np.array([5, 7], np.int32), kernel, np.zeros(2, np.float32), count)
+    shared, kernel = (random.normal(size=shape).astype(np.float32) for shape in ((size, 3), (3, 2)))
+    detector = WordDetector(np.array([5, 7], np.int32), shared, kernel, np.zeros(2, np.float32), count)
     decoder_step, plain = steps.DecoderStep(model, detector), steps.DecoderStep(model)
     token_ids, parents = np.array([[4, 5], [6, 7]], np.int32), np.array([[0, 1], [0, 1]], np.int32)
     grounded, _, state = decoder_step.step(token_ids, parents, decoder_step.start(pooled, regions, 2, 0.5))

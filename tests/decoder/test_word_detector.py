@@ -1,4 +1,4 @@
-"""Words detected in features, worked out by hand: P=2, R=2, D=2, V=7."""
+"""Words detected in features, worked out by hand: P=2, R=2, D=2, H=3, V=7."""
 
 import h5py
 import numpy as np
@@ -14,8 +14,11 @@ FEATURES = [6.0, 8.0, 50 / 13, 120 / 13]
 
 
 def build():
-    kernel = np.array([[0.5, 0.0], [-0.25, 0.0], [0.0, 0.0], [0.0, 0.125]], np.float32)
-    return WordDetector(np.array([6, 4], np.int32), kernel, np.array([0.0, -1.0], np.float32), vocabulary_size=7)
+    # Word 6 sees half of the first feature less a quarter of the second, word 4 an eighth of the last.
+    shared = np.array([[0.5, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.5]], np.float32)
+    kernel = np.array([[1.0, 0.0], [-0.25, 0.0], [0.0, 0.25]], np.float32)
+    bias = np.array([0.0, -1.0], np.float32)
+    return WordDetector(np.array([6, 4], np.int32), shared, kernel, bias, vocabulary_size=7)
 
 
 def sigmoid(x):
@@ -33,8 +36,8 @@ def test_words_are_as_likely_as_a_logistic_regression_says_and_unknown_ones_cert
 
 
 def test_compiled_functions_share_its_weights():
-    kernel = np.ones((4, 50_000), np.float32)
-    detector = WordDetector(np.arange(50_000, dtype=np.int32), kernel, np.zeros(50_000, np.float32), 50_000)
+    shared, kernel = np.ones((4, 4), np.float32), np.ones((4, 50_000), np.float32)
+    detector = WordDetector(np.arange(50_000, dtype=np.int32), shared, kernel, np.zeros(50_000, np.float32), 50_000)
     compiled = tf.function(detector.log_probs).get_concrete_function(POOLED, REGIONS)
     assert len(compiled.graph.as_graph_def().SerializeToString()) < kernel.nbytes / 2
 
@@ -42,7 +45,7 @@ def test_compiled_functions_share_its_weights():
 def test_a_detector_comes_back_as_it_was_saved(tmp_path):
     build().save(tmp_path / "words.h5")
     with h5py.File(tmp_path / "words.h5") as file:
-        assert file["kernel"].dtype == np.float16
+        assert file["shared"].dtype == file["kernel"].dtype == np.float16
     loaded = WordDetector.load(tmp_path / "words.h5", 7, 4)
     np.testing.assert_array_equal(loaded.log_probs(POOLED, REGIONS), build().log_probs(POOLED, REGIONS))
 
@@ -56,6 +59,9 @@ def test_a_detector_comes_back_as_it_was_saved(tmp_path):
         ((7, 4), {"bias": np.zeros(3)}, "do not fit"),
         ((7, 4), {"word_ids": np.array([-1, 4])}, "not among 7"),
         ((7, 4), {"kernel": None}, "kernel"),
+        ((7, 4), {"kernel": np.zeros((2, 2))}, "do not fit"),
+        ((7, 4), {"shared": np.zeros(2)}, "do not fit"),
+        ((7, 4), {"shared": np.full((4, 3), np.inf)}, "do not fit"),
     ],
 )
 def test_a_detector_of_another_captioner_or_damaged_is_one_sentence(tmp_path, sizes, change, reason):

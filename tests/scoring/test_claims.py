@@ -24,6 +24,12 @@ def test_numbers_are_supported_by_words_of_the_same_meaning():
     assert measure("two dogs and three cats", "three animals")["numbers"] == {"claims": 2, "percent": 50.0}
 
 
+def test_actions_are_supported_in_any_form_and_by_words_of_the_same_meaning():
+    found = measure("a dog jogs and leaps at a man holding a ball", "a running dog", "a man carries a ball")
+    # Run, jump and carry are claimed; nobody says jump.
+    assert found["actions"] == {"claims": 3, "percent": pytest.approx(100 / 3)}
+
+
 def test_claims_are_added_up_over_photos_not_averaged():
     captions = {"1.jpg": "a red blue green dog", "2.jpg": "a red dog"}
     found = claims.measure_claims(captions, {"1.jpg": ["a red blue green dog"], "2.jpg": ["a dog"]})

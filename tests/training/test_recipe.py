@@ -1,7 +1,6 @@
 """From pictures to a saved captioner, on the drawn data set with the encoder `tiny`."""
 
 import dataclasses
-import functools
 import json
 import shutil
 
@@ -12,8 +11,7 @@ from captioner import config
 from captioner.data import datasets, flickr8k, sources
 from captioner.data.drawings import dataset as drawings
 from captioner.scoring import evaluation, machine
-from captioner.training import recipe, teacher_forcing, word_detection
-from captioner.training.word_detection import train_word_detector
+from captioner.training import recipe, teacher_forcing
 
 TINY = {"units": 8, "embedding_size": 4, "attention_size": 4, "memory_size": 8}
 
@@ -75,7 +73,6 @@ def measure(materials):
 
 
 def test_photos_have_a_word_detector_and_drawings_have_none(album, drawn_dir, monkeypatch):
-    monkeypatch.setattr(word_detection, "train_word_detector", functools.partial(train_word_detector, min_photos=2))
     # Whether it is of use to captioners of toy size is another matter.
     monkeypatch.setattr(evaluation, "DETECTOR_WEIGHTS", (0.3, 0.6))
     monkeypatch.setattr(evaluation, "_CAREFUL_COST", 1000.0)
@@ -89,7 +86,6 @@ def test_photos_have_a_word_detector_and_drawings_have_none(album, drawn_dir, mo
 
 
 def test_a_word_detector_that_is_of_no_use_is_dropped(album, monkeypatch):
-    monkeypatch.setattr(word_detection, "train_word_detector", functools.partial(train_word_detector, min_photos=2))
     monkeypatch.setattr(evaluation, "DETECTOR_WEIGHTS", (0.0,))
     trained = recipe.train_captioner(prepare(album), progress=False)
     assert trained.report["detector_weight"] == 0 and trained.captioner.detector is None

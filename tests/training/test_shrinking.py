@@ -70,8 +70,8 @@ def test_network_and_decoder_stay_and_photos_get_smaller(learnt):
 
 def test_words_stay_detected_by_the_same_weights(learnt):
     size, count = 2 * 1280, len(learnt.vocabulary)
-    kernel = np.ones((size, 1), np.float32)
-    learnt.adopt_detector(WordDetector(np.array([4], np.int32), kernel, np.zeros(1, np.float32), count))
+    shared, kernel = np.ones((size, 2), np.float32), np.ones((2, 1), np.float32)
+    learnt.adopt_detector(WordDetector(np.array([4], np.int32), shared, kernel, np.zeros(1, np.float32), count))
     assert shrinking.shrink_captioner(learnt).detector is learnt.detector
 
 
