@@ -48,12 +48,13 @@ class AdditiveAttention(keras.layers.Layer):
         """
         query = ops.expand_dims(self.query_projection(query), 2)  # (B, T, 1, A)
         energies = ops.squeeze(self.scorer(ops.tanh(query + ops.expand_dims(keys, 1))), -1)  # (B, T, S)
-        # On a CPU, TensorFlow's library oneDNN sets up a softmax and a batch of products anew at each call. For one
-        # photo that takes longer than the work, so the softmax is written out, and one photo takes a plain product.
-        likelihoods = ops.exp(energies - ops.max(energies, axis=-1, keepdims=True))
-        attention_scores = likelihoods / ops.sum(likelihoods, axis=-1, keepdims=True)  # (B, T, S)
         if memory.shape[0] == 1:
+            # On a CPU, TensorFlow's library oneDNN sets up a softmax and a batch of products anew at each call. For one
+            # photo that takes longer than the work, so the softmax is written out, and the product is a plain one.
+            likelihoods = ops.exp(energies - ops.max(energies, axis=-1, keepdims=True))
+            attention_scores = likelihoods / ops.sum(likelihoods, axis=-1, keepdims=True)
             return ops.expand_dims(ops.matmul(attention_scores[0], memory[0]), 0), attention_scores
+        attention_scores = ops.softmax(energies, axis=-1)
         return ops.matmul(attention_scores, memory), attention_scores
 
     def get_config(self):
