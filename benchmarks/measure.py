@@ -1,13 +1,14 @@
 """Measures a saved captioner again, and gives it the search and the calibration that suit it today.
 
-    python -m benchmarks.measure artifacts/NAME [--test]
+    python -m benchmarks.measure artifacts/NAME [--beams N] [--test]
 
 What `train` does in its last step, without training: for a captioner that was made before a rule of the search was
-there. It gets a word detector if it has none. How it was trained stays in its metrics; the folder that was there is
-kept as NAME~1.
+there, or that is to search with more beams. It gets a word detector if it has none. How it was trained stays in its
+metrics; the folder that was there is kept as NAME~1.
 """
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from captioner import config, startup
@@ -18,19 +19,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("captioner", type=Path, metavar="DIR")
     parser.add_argument("--data", default="auto", help="data set, as for train")
+    parser.add_argument("--beams", type=int, metavar="N", help="width of its search from now on")
     parser.add_argument("--test", action="store_true", help="measure it on the test split, too, in the end")
     options = parser.parse_args()
     startup.import_keras()
-    measure_again(options.captioner, options.data, with_test=options.test)
+    measure_again(options.captioner, options.data, with_test=options.test, num_beams=options.beams)
 
 
-def measure_again(folder: Path, data: str, *, with_test: bool) -> dict:
+def measure_again(folder: Path, data: str, *, with_test: bool, num_beams: int | None = None) -> dict:
     """Measures the captioner in a folder, saves it there, and returns its new metrics."""
     from captioner.artifacts import catalogue, saving
     from captioner.data import sources
     from captioner.training import recipe
 
     captioner, before = saving.load_captioner(folder), catalogue.read_metrics(folder)
+    num_beams = captioner.settings.num_beams if num_beams is None else num_beams
+    captioner.settings = dataclasses.replace(captioner.settings, num_beams=num_beams)
     names = ("validation", "test") if with_test else ("validation",)
     dataset, _ = sources.obtain_dataset(data, splits=("train", *names))
     plan = recipe.Plan(config.RecipeConfig(data=data, seed=before.get("seed", 0)), dataset, captioner.encoder)

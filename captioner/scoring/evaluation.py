@@ -21,7 +21,7 @@ from captioner.scoring.machine import describe_machine
 HEADLINE = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "cider_d", "rouge_l")
 # What the recipe tries on validation, captioner by captioner, beside the rules `say_once`, `careful` and `rarity`.
 LENGTH_PENALTIES = (0.75, 1.0, 1.25, 1.5)
-DETECTOR_WEIGHTS = (0.0, 0.3, 0.6, 0.9)
+DETECTOR_WEIGHTS = (0.0, 0.3, 0.6, 0.9, 1.2)
 # What `careful` may cost together with a detector, in points of CIDEr-D: far fewer claims are false with it.
 _CAREFUL_COST = 2.0
 # What captions that are borne out more often may cost on top.

@@ -6,7 +6,7 @@ import pytest
 from captioner.decoder import careful
 from captioner.decoder.careful import CarefulClaims
 
-WORDS = ("a", "red", "grey", "gray", "two", "both", "man", "woman", "runs", "running", "stands")
+WORDS = ("a", "red", "grey", "gray", "two", "both", "man", "woman", "runs", "running", "stands", "group")
 SETTINGS = {
     "color_share": 0.5,
     "action_share": 0.6,
@@ -45,6 +45,11 @@ def test_an_action_is_left_where_it_stands_out_among_actions_in_all_its_forms():
 def test_a_number_is_left_where_it_is_likely_at_all():
     assert "two" in weigh({"a": 0.6, "two": 0.2, "both": 0.2})[0]
     assert "two" not in weigh({"a": 0.8, "two": 0.1, "both": 0.1})[0]
+
+
+def test_a_group_is_held_to_account_as_numbers_are():
+    assert "group" in weigh({"a": 0.6, "group": 0.4})[0]
+    assert "group" not in weigh({"a": 0.8, "group": 0.2})[0]
 
 
 @pytest.mark.parametrize(("man", "woman", "left"), [(0.4, 0.1, {"man"}), (0.3, 0.2, set()), (0.1, 0.4, {"woman"})])

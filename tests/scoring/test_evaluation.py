@@ -224,14 +224,15 @@ def test_the_careful_rule_is_taken_where_it_costs_at_most_two_points(
     ("gain", "careful", "chosen"),
     [
         # The best is without the detector, 32 at the penalty 1.5; a weight costs the gain times itself.
-        (-0.2, 0.0, (1.5, 0.9)),
+        (-0.2, 0.0, (1.5, 1.2)),
+        (-1.0, 0.0, (1.5, 0.9)),
         (-1.2, 0.0, (1.5, 0.6)),
         (-2.5, 0.0, (1.5, 0.3)),
         (-10.0, 0.0, (1.5, 0.0)),
-        (0.0, -2.0, (1.5, 0.9)),
+        (0.0, -2.0, (1.5, 1.2)),
         # Too dear, unless the detector makes up for it.
         (0.0, -4.5, (1.0, 0.0)),
-        (10.0, -4.5, (1.5, 0.9)),
+        (10.0, -4.5, (1.5, 1.2)),
     ],
 )
 def test_of_the_searches_within_a_point_the_one_is_taken_that_is_borne_out_most_often(
@@ -243,7 +244,7 @@ def test_of_the_searches_within_a_point_the_one_is_taken_that_is_borne_out_most_
     assert (captioner.settings.length_penalty, captioner.settings.detector_weight) == chosen
     assert captioner.settings.careful == (chosen[0] == 1.5)
     tried = [row["detector_weight"] for row in rows if row["careful"] and not row["rarity"]]
-    assert tried == [0.0] * 4 + [0.3] * 4 + [0.6] * 4 + [0.9] * 4
+    assert tried == [0.0] * 4 + [0.3] * 4 + [0.6] * 4 + [0.9] * 4 + [1.2] * 4
     assert {row["borne_out"] for row in rows} >= {0.3 - 1.5, 0.6 - 0.75}
 
 

@@ -124,6 +124,8 @@ def test_what_was_trained_on_photos_gets_a_word_detector_and_keeps_it(project, d
         assert measure_again(folder, str(album), with_test=False)["detector_weight"] == 0.3
         # Trained on the same photos from the same seed, it is the same.
         np.testing.assert_array_equal(saving.load_captioner(folder).detector.kernel, kernel)
+    assert measure_again(folder, str(album), with_test=False, num_beams=2)["num_beams"] == 2
+    assert saving.load_captioner(folder).settings.num_beams == 2
 
 
 def test_a_detector_is_never_trained_on_other_photos_than_its_captioner(dataset, tiny_bundle, monkeypatch):
