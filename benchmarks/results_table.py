@@ -11,6 +11,7 @@ import collections
 import statistics
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from captioner import config
 from captioner.artifacts import confidence, results
@@ -64,11 +65,11 @@ def build_summary(
         return _NOTHING_KEPT
     heads = [f"{split}<br>{SCORES[key]}" for split, keys in _SUMMARY.items() for key in keys]
     lines = ["| | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
-    for name, listed in group_seeds(reports).items():
+    for name, group in group_seeds(reports).items():
         if name in shipped:
-            lines.append(_summary_row(f"**{name}**, which ships", [listed[0]]))
-        if len(listed) > 1:
-            lines.append(_summary_row(f"{name}, mean of {len(listed)} seeds", listed))
+            lines.append(_summary_row(f"**{name}**, which ships", [group.report]))
+        if group.seeds:
+            lines.append(_summary_row(group.label(name), group.seeds))
     if ensemble:
         lines.append(_summary_row(f"{_name_members(ensemble['members'])} together", [ensemble]))
     controls = _find_controls(reports)
@@ -90,7 +91,8 @@ def _summary_row(label: str, reports: list[dict]) -> str:
 
 def _find_controls(reports: dict[str, dict]) -> dict[str, dict]:
     """Returns the controls of the best captioner that has them."""
-    return next((listed[0]["controls"] for listed in group_seeds(reports).values() if listed[0].get("controls")), {})
+    singles = (group.report for group in group_seeds(reports).values())
+    return next((report["controls"] for report in singles if report.get("controls")), {})
 
 
 def _link(row: dict) -> str:
@@ -111,14 +113,14 @@ def build_table(reports: dict[str, dict], published: list[dict], ensemble: dict 
         return _NOTHING_KEPT
     lines = ["| | split | " + " | ".join(SCORES.values()) + " |", "|---" * (len(SCORES) + 2) + "|"]
     controls = _find_controls(reports)
-    for name, listed in group_seeds(reports).items():
-        for row in (listed[0], listed[0].get("test")):
+    for name, group in group_seeds(reports).items():
+        for row in (group.report, group.report.get("test")):
             if row:
                 lines.append(_row(f"**{name}**, {row['num_beams']} beams", row["split"], row))
-        lines += _mean_rows(name, listed) if len(listed) > 1 else []
-        if listed[0].get("controls"):
+        lines += _mean_rows(group.label(name), group.seeds) if group.seeds else []
+        if group.report.get("controls"):
             rows = {label.format(whose="its"): controls[key] for key, label in _CONTROLS.items() if key in controls}
-            lines += [_row(label, listed[0]["split"], row) for label, row in rows.items()]
+            lines += [_row(label, group.report["split"], row) for label, row in rows.items()]
             controls = {}
     for row in (ensemble, ensemble["test"]) if ensemble else ():
         lines.append(_row(f"{_name_members(ensemble['members'])} together", row["split"], row))
@@ -126,19 +128,39 @@ def build_table(reports: dict[str, dict], published: list[dict], ensemble: dict 
     return "\n".join(lines)
 
 
-def group_seeds(reports: dict[str, dict]) -> dict[str, list[dict]]:
-    """Returns each captioner that is not one of several seeds, with its report and those of its other seeds behind it.
+class Group(NamedTuple):
+    """A captioner and its seeds.
+
+    Attributes:
+        report: Its own.
+        seeds: Those of all its seeds, measured with one search; none if it is the only one.
+        is_former: Whether it was measured again since, with a search that the other seeds were not measured with.
+    """
+
+    report: dict
+    seeds: list[dict]
+    is_former: bool
+
+    def label(self, name: str) -> str:
+        """Says in a table what the mean of the seeds is."""
+        return f"{name}, mean of {len(self.seeds)} seeds" + (", former search" if self.is_former else "")
+
+
+def group_seeds(reports: dict[str, dict]) -> dict[str, Group]:
+    """Returns each captioner that is not one of several seeds, with its seeds.
 
     Args:
-        reports: As for `build_table`; `<name>-seed1` is another seed of `<name>`.
+        reports: As for `build_table`; `<name>-seed1` is another seed of `<name>`, and `<name>-seed0` is `<name>` itself
+            as it was when the other seeds were measured.
     """
     bases = {name: name.partition("-seed")[0] for name in reports}
     bases = {name: base if base in reports else name for name, base in bases.items()}
-    return {
-        base: [report, *(reports[name] for name in reports if bases[name] == base != name)]
-        for base, report in reports.items()
-        if bases[base] == base
-    }
+    groups = {}
+    for base in (name for name in reports if bases[name] == name):
+        others = [report for name, report in reports.items() if bases[name] == base != name]
+        is_former = f"{base}-seed0" in reports
+        groups[base] = Group(reports[base], others if is_former or not others else [reports[base], *others], is_former)
+    return groups
 
 
 def _name_members(members: list[str]) -> str:
@@ -147,14 +169,14 @@ def _name_members(members: list[str]) -> str:
     return " and ".join(name if count == 1 else f"{count} seeds of {name}" for name, count in counts.items())
 
 
-def _mean_rows(name: str, reports: list[dict]) -> Iterator[str]:
+def _mean_rows(label: str, reports: list[dict]) -> Iterator[str]:
     """Yields a row for each split: means over seeds, with the standard deviation among them."""
     tested = [report["test"] for report in reports if report.get("test")]
     for rows in (reports, tested):
         if len(rows) < len(reports):
             continue
         cells = " | ".join(_mean(rows, key) for key in SCORES)
-        yield f"| {name}, mean of {len(rows)} seeds | {rows[0]['split']} | {cells} |"
+        yield f"| {label} | {rows[0]['split']} | {cells} |"
 
 
 def _mean(rows: list[dict], key: str) -> str:

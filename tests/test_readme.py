@@ -210,6 +210,10 @@ def test_seeds_of_a_captioner_stand_as_one_mean_with_its_deviation():
     ]
     cells = "12.0 ± 0.0 | 12.0 ± 0.0 | 12.0 ± 0.0 | 12.0 ± 0.0 | 52.0 ± 2.0 | 12.0 ± 0.0 | - |"
     assert rows[2:4] == [f"| toy, mean of 3 seeds | {split} | {cells}" for split in ("validation", "test")]
+    # The mean stays that of one search if one of the seeds is measured with another.
+    rows = results_table.build_table(reports | {"toy": report(99.0), "toy-seed0": report(52.0)}, []).splitlines()[2:]
+    assert rows[0].startswith("| **toy**, 3 beams | validation | 12.0 | 12.0 | 12.0 | 12.0 | 99.0 |")
+    assert rows[2] == f"| toy, mean of 3 seeds, former search | validation | {cells}"
 
 
 def test_claims_stand_beside_those_of_people_where_captions_were_asked_for_them():

@@ -25,10 +25,10 @@ DETECTOR_WEIGHTS = (0.0, 0.3, 0.6, 0.9, 1.2)
 # What `careful` may cost together with a detector, in points of CIDEr-D: far fewer claims are false with it.
 _CAREFUL_COST = 2.0
 # What captions that are borne out more often may cost on top.
-_BORNE_OUT_COST = 1.0
+_BORNE_OUT_COST = 1.5
 # How far rare words may be favoured, and what that may cost: nothing that can be told from chance.
 RARITIES = (0.1, 0.2, 0.3, 0.4)
-_RARITY_COST = 0.25
+_RARITY_COST = 0.5
 _RULES = ("length_penalty", "say_once", "careful", "detector_weight", "rarity")
 
 
