@@ -164,6 +164,7 @@ class BeamSearch:
         again = beams.repeated >= rules.no_repeat - 1
         if rules.say_once:
             again |= tf.gather(np.isin(np.arange(size), list(self._said_once)), beams.tokens)
+            again |= tf.range(rules.max_length) == length - 1  # No word follows itself.
         places = tf.where(again & (tf.range(rules.max_length) < length))  # (words, 3)
         words = tf.gather_nd(beams.tokens, places)
         words = tf.gather(self._alike(size), words) if rules.say_once else words[:, None]  # (words, M)

@@ -188,6 +188,13 @@ def test_a_content_word_is_said_once_and_other_words_as_often_as_they_like(say_o
     assert best.token_ids == words
 
 
+@pytest.mark.parametrize(("say_once", "words"), [(False, (A, A, A, A)), (True, (A, B, A, B))])
+def test_no_word_follows_itself_where_things_are_said_once(say_once, words):
+    stutter = {START: row(a=1.0), A: row(a=0.9, b=0.1), B: row(a=0.4, b=0.6)}
+    [[best]] = search([stutter], num_beams=1, max_length=4, no_repeat=0, say_once=say_once)
+    assert best.token_ids == words
+
+
 def test_the_words_that_one_takes_away_are_not_said_after_it():
     # After a, b is likelier; but a takes b with it, which does not take a with it.
     table = {START: row(a=1.0), A: row(b=0.8, c=0.2), B: row(end=1.0), C: row(a=0.9, end=0.1)}
@@ -237,7 +244,7 @@ def search_by_hand(next_log_probs, settings, said_once):
             for word in range(7):
                 if settings.no_repeat and (*words, word)[-settings.no_repeat :] in phrases:
                     log_probs[word] = -np.inf
-                if settings.say_once and any(word in said_once.get(said, ()) for said in words):
+                if settings.say_once and (word in words[-1:] or any(word in said_once.get(said, ()) for said in words)):
                     log_probs[word] = -np.inf
             candidates += [(words, word, total + log_probs[word]) for word in range(7) if log_probs[word] > -np.inf]
         candidates.sort(key=lambda candidate: -candidate[2])
