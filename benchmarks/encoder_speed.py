@@ -89,6 +89,19 @@ def draw_tradeoff(speeds: dict[str, dict], scores: dict[str, float]):
     return figure
 
 
+def choose_scores(reports: dict[str, dict]) -> dict[str, float]:
+    """Returns encoder -> validation CIDEr-D of its captioner with the search that the captioners have in common.
+
+    Args:
+        reports: As for `benchmarks.results_table.group_seeds`.
+    """
+    return {
+        name: reports.get(f"{name}-seed0", report)["cider_d"]
+        for name, report in reports.items()
+        if name in config.ENCODERS
+    }
+
+
 def _megabytes(encoder) -> float:
     """The size of the weights that are used, as their files hold them: those that ship float16, others float32."""
     return round(encoder.model.count_params() * (2 if encoder.ships else 4) / 1e6, 2)
@@ -103,7 +116,7 @@ def main() -> None:
     SPEED_FILE.parent.mkdir(parents=True, exist_ok=True)
     if options.plot:
         speeds = json.loads(SPEED_FILE.read_text(encoding="utf-8"))["encoders"]
-        scores = {name: report["cider_d"] for name, report in results.read_results().items() if name in config.ENCODERS}
+        scores = choose_scores(results.read_results())
         if unknown := sorted(scores.keys() - speeds.keys()):
             parser.error(f"not timed yet: {', '.join(unknown)}; run this command without --plot first")
         draw_tradeoff(speeds, scores).savefig(PLOT_FILE, dpi=110)

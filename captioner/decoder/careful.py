@@ -39,7 +39,7 @@ class CarefulConfig:
     number_probability: float = 0.6
     # Added to the log-probability of words for women and girls. Men or boys stand in 10,011 train captions, women or
     # girls in 6,211, and the likeliest caption exaggerates that. With this much, `efficientnet_lite2` calls women male
-    # about as often as men female on validation.
+    # no more often than men female on validation.
     female_bonus: float = 0.8
     # Subtracted from the log-probability of what is in doubt. It is still said where all else is far less likely: a
     # word that is never said leaves sentences that go nowhere.
