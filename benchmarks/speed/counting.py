@@ -1,4 +1,7 @@
-"""How many floating-point operations of matrix products a photo, a step of the decoder and a search take."""
+"""How many floating-point operations of matrix products a photo, a step of the decoder and a search take.
+
+A search multiplies less than training, see `captioner.decoder.steps`.
+"""
 
 import math
 from collections.abc import Sequence
@@ -19,19 +22,26 @@ def count_network(network: keras.Model) -> int:
     return total
 
 
-def count_step_weights(decoder) -> int:
-    """Returns the weights that one step reads, however many beams it has."""
+def count_step(decoder) -> int:
+    """Returns the operations of one step of one caption in training."""
     shape, vocabulary_size = decoder.settings, decoder.sizes["vocabulary_size"]
     units, memory, embedding = shape.units, shape.memory_size, shape.embedding_size
     lstm = (embedding + memory + units) * 4 * units
     output = (units + memory + embedding) * units + units * vocabulary_size
-    return units * shape.attention_size + units + lstm + output
+    attended = decoder.num_tokens * (shape.attention_size + memory)
+    return 2 * (units * shape.attention_size + units + lstm + output + attended)
 
 
-def count_step(decoder) -> int:
+def count_search_weights(decoder) -> int:
+    """Returns the weights that one step of a search reads, however many beams it has."""
+    shape, vocabulary_size = decoder.settings, decoder.sizes["vocabulary_size"]
+    return shape.units * (shape.attention_size + 1 + 4 * shape.units + shape.units + vocabulary_size)
+
+
+def count_search_step(decoder) -> int:
     """Returns the operations of one step of one beam."""
-    attended = decoder.num_tokens * (decoder.settings.attention_size + decoder.settings.memory_size)
-    return 2 * (count_step_weights(decoder) + attended)
+    attended = decoder.num_tokens * (decoder.settings.attention_size + 5 * decoder.settings.units)
+    return 2 * (count_search_weights(decoder) + attended)
 
 
 def count_start(decoder) -> int:
@@ -48,7 +58,8 @@ def count_search(decoder, captions: Sequence[Sequence], num_beams: int) -> int:
     A photo takes the steps of its longest caption, its end included, and no more.
     """
     steps = sum(max(len(caption.words) for caption in found) + 1 for found in captions)
-    return len(captions) * count_start(decoder) + num_beams * steps * count_step(decoder)
+    tokens = 2 * decoder.num_tokens * decoder.settings.memory_size * 5 * decoder.settings.units
+    return len(captions) * (count_start(decoder) + tokens) + num_beams * steps * count_search_step(decoder)
 
 
 def count_training(decoder, num_steps: int, num_captions: int) -> int:

@@ -56,7 +56,7 @@ def compare(captioner, store, *, others: int, rounds: int, small: bool = False) 
         share = 100 * rate * work / rates["product"]
         table.append([f"ours, {num_beams} beams", rate, 1000 / rate, rate / rates["popular"], share])
     table.append(["the popular recipe, greedy", rates["popular"], 1000 / rates["popular"], 1.0, None])
-    step = counting.count_step(captioner.decoder)
+    step = counting.count_search_step(captioner.decoder)
     bandwidth, size = measuring.measure_bandwidth(rounds=rounds), store.pooled[0].nbytes + store.regions[0].nbytes
     mean = np.mean([len(captions[0].words) for captions in found[3]])
     return measuring.Report(

@@ -34,7 +34,7 @@ def build_random(encoder, vocabulary) -> inference.Captioner:
     decoder = CaptionDecoder(len(vocabulary), encoder.pooled_size, encoder.num_regions, encoder.region_size)
     decoder.classifier.bias.assign(-100.0 * np.eye(len(vocabulary))[vocabulary.end_id])
     settings = config.DecodingConfig(max_length=_WORDS + 1)
-    return inference.Captioner(decoder, vocabulary, encoder, settings=settings)
+    return inference.Captioner(decoder, vocabulary, encoder, settings=settings, frozen=True)
 
 
 def compare(captioners: dict[str, inference.Captioner], contents: list[bytes]) -> measuring.Report:
@@ -52,7 +52,7 @@ def compare(captioners: dict[str, inference.Captioner], contents: list[bytes]) -
         rows.append([name, p50, p95, *map(np.median, (read, forward, rest)), p50 / np.median(forward)])
     rows = [[float(value) if isinstance(value, np.floating) else value for value in row] for row in rows]
     bandwidth = measuring.measure_bandwidth(rounds=3)
-    megabytes = 4 * counting.count_step_weights(next(iter(captioners.values())).decoder) / 1e6
+    megabytes = 4 * counting.count_search_weights(next(iter(captioners.values())).decoder) / 1e6
     return measuring.Report(
         "photo",
         "One photo, warm",

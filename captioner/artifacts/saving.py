@@ -116,6 +116,7 @@ def load_captioner(folder: str | Path, *, encoder: Encoder | None = None) -> Cap
         settings=search,
         detector=detector,
         calibration=catalogue.read_calibration(settings),
+        frozen=True,
     )
 
 

@@ -259,14 +259,11 @@ def _extend(beams: _Beams, length, log_probs, end_id: int) -> tuple[_Beams, tf.T
         ended; the numbers, float32 `(B, K, 2)`: the log-probability of that word, and of the end.
     """
     num_photos, num_beams = _size(beams.totals, 0), beams.totals.shape[1]
-    # At most K candidates can end, one for each beam, so 2K hold K that live on, and no beam has more among them.
-    each = min(2 * num_beams, log_probs.shape[-1])
-    best, best_words = tf.math.top_k(log_probs, each)  # (B, K, each)
-    joined = (num_photos, num_beams * each)
-    best_words = tf.reshape(best_words, joined)
-    totals = tf.reshape(beams.totals[:, :, None] + tf.cast(best, tf.float64), joined)
+    size = log_probs.shape[-1]
+    totals = tf.reshape(beams.totals[:, :, None] + tf.cast(log_probs, tf.float64), (num_photos, num_beams * size))
+    # At most K candidates can end, one for each beam, so 2K hold K that live on.
     totals, order = tf.math.top_k(totals, 2 * num_beams)  # (B, 2K)
-    parents, words = order // each, tf.gather(best_words, order, batch_dims=1)
+    parents, words = order // size, order % size
     is_end = words == end_id
     ending = tf.cast(is_end & tf.math.is_finite(totals) & (tf.range(2 * num_beams) < num_beams), tf.int32)
     # No photo keeps more finished hypotheses than beams, and the likeliest come first.
@@ -274,7 +271,7 @@ def _extend(beams: _Beams, length, log_probs, end_id: int) -> tuple[_Beams, tf.T
     ended = tf.reduce_sum(ending[:, :, None] * tf.one_hot(parents, num_beams, dtype=tf.int32), axis=1)  # (B, K)
     totals, kept = tf.math.top_k(tf.where(is_end, _NOTHING, totals), num_beams)
     parents, words = (tf.gather(part, kept, batch_dims=1) for part in (parents, words))
-    word_log_probs = tf.gather(tf.reshape(best, joined), tf.gather(order, kept, batch_dims=1), batch_dims=1)
+    word_log_probs = tf.gather_nd(log_probs, tf.stack([parents, words], axis=2), batch_dims=1)
     tokens, repeated = (tf.gather(part, parents, batch_dims=1) for part in (beams.tokens, beams.repeated))
     repeated = tf.where(tokens == words[:, :, None], repeated + 1, 0)
     extended = _Beams(

@@ -141,8 +141,13 @@ def decoder():
 def test_operations_of_a_step_are_those_of_its_products(decoder):
     # Query 4x7, comparison 4 tokens x 7, context 4 x 8, gate 4; LSTM (3 + 8 + 4) x 16; output 15 x 4 and 4 x 11.
     assert counting.count_step(decoder) == 2 * (28 + 28 + 32 + 4 + 240 + 60 + 44)
-    # All but the comparison and the context, which have no weights of their own.
-    assert counting.count_step_weights(decoder) == 28 + 4 + 240 + 60 + 44
+
+
+def test_a_step_of_a_search_multiplies_neither_words_nor_context_by_kernels(decoder):
+    # Query 4x7, gate 4, LSTM 4 x 16, output 4 x 4 and 4 x 11.
+    assert counting.count_search_weights(decoder) == 28 + 4 + 64 + 16 + 44
+    # Comparison 4 tokens x 7, and the mean of 4 tokens times the kernels, 16 and 4 numbers.
+    assert counting.count_search_step(decoder) == 2 * (156 + 28 + 80)
 
 
 def test_operations_of_a_start_are_those_of_its_projections(decoder):
@@ -168,7 +173,9 @@ def test_a_search_is_counted_the_steps_of_the_longest_caption_of_each_photo(deco
             self.words = ["word"] * count
 
     found = [[Found(2), Found(3)], [Found(1)]]
-    work = 2 * counting.count_start(decoder) + 2 * (4 + 2) * counting.count_step(decoder)
+    # 4 tokens of 8 numbers are multiplied by the kernels, 16 and 4 columns.
+    start = counting.count_start(decoder) + 2 * 4 * 8 * 20
+    work = 2 * start + 2 * (4 + 2) * counting.count_search_step(decoder)
     assert counting.count_search(decoder, found, 2) == work
 
 

@@ -211,9 +211,13 @@ def test_dropout_acts_in_training_only(inputs):
     assert np.abs(logits[2] - logits[0]).max() > 1e-3
 
 
-def test_steps_of_beams_follow_the_beams_they_continue(inputs):
-    model = build()
-    decoder_step = steps.DecoderStep(model)
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize(("attend_to", "attention"), VARIANTS)
+def test_steps_of_beams_follow_the_beams_they_continue(inputs, attend_to, attention, frozen):
+    model = build(attend_to, attention)
+    for weight in model.trainable_variables:  # Biases, too, which are zeros in a fresh decoder.
+        weight.assign(np.random.default_rng(weight.shape[-1]).normal(size=weight.shape))
+    decoder_step = steps.DecoderStep(model, frozen=frozen)
     state = decoder_step.start(inputs["pooled"], inputs["regions"], 2)
     _, _, state = decoder_step.step(np.array([[4, 5], [6, 7]], np.int32), np.array([[0, 1], [0, 1]], np.int32), state)
     # The second beam of the first photo and the first of the second go on.
@@ -225,6 +229,16 @@ def test_steps_of_beams_follow_the_beams_they_continue(inputs):
     for beam in range(2):
         np.testing.assert_allclose(log_probs[:, beam], log_softmax[:, 1], atol=1e-5)
         np.testing.assert_allclose(scores[:, beam], expected[:, 1], atol=1e-5)
+
+
+def test_a_decoder_that_is_not_frozen_is_searched_with_the_weights_it_has_by_then(inputs):
+    model = build()
+    decoder_step, later = steps.DecoderStep(model), build()
+    model.set_weights([weight + 1 for weight in later.get_weights()])
+    token_ids, parents = np.array([[4], [6]], np.int32), np.zeros((2, 1), np.int32)
+    found, _, _ = decoder_step.step(token_ids, parents, decoder_step.start(inputs["pooled"], inputs["regions"], 1))
+    logits = to_numpy(model(inputs | {"input_ids": token_ids}))[0][:, 0]
+    np.testing.assert_allclose(found[:, 0], logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True)), atol=1e-5)
 
 
 def test_what_starts_a_search_knows_the_number_of_beams_and_is_compiled_once_for_it(inputs):
