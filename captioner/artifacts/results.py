@@ -2,7 +2,7 @@
 
 `artifacts/results/flickr8k-<captioner>.json` is the `metrics.json` of a captioner without its captions, put there by
 `python -m benchmarks.results_table --keep`. `published.json` holds scores of others with their sources, and
-`looked_at.json` what judges who saw the photos thought of captions.
+`looked_at.json` what judges who saw the photos thought of captions, counted by `python -m benchmarks.judging`.
 """
 
 import json
