@@ -119,8 +119,8 @@ class Captioner:
         detector: Of the words that a photo calls for, if there is one.
         calibration: When it may say that it is sure. It was chosen at the default search; on validation its words were
             worth the same with 1 to 10 beams and length penalties of 0 to 3.
-        frozen: Whether the decoder's weights stay as they are now. Then searches take less time, and changes of the
-            weights count in part of a step only.
+        frozen: Whether the decoder's weights stay as they are now: then searches take less time, and it cannot be
+            trained.
     """
 
     def __init__(
@@ -137,13 +137,13 @@ class Captioner:
     ):
         self.decoder, self.vocabulary, self.encoder, self.name = decoder, vocabulary, encoder, name
         self.settings = settings or config.DecodingConfig()
-        self.calibration, self._frozen = calibration, frozen
+        self.calibration, self.frozen = calibration, frozen
         self.adopt_detector(detector)
 
     def adopt_detector(self, detector: WordDetector | None) -> None:
         """Searches with another word detector from now on, which must be of the same features and words."""
         self.detector = detector
-        self._step = DecoderStep(self.decoder, detector, frozen=self._frozen)
+        self._step = DecoderStep(self.decoder, detector, frozen=self.frozen)
         vocabulary = self.vocabulary
         self._search = beam_search.BeamSearch(
             self._step.step,

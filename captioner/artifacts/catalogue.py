@@ -4,7 +4,6 @@ No TensorFlow here, so that the page and the command can tell at once.
 """
 
 import importlib.util
-import json
 import os
 import re
 import tempfile
@@ -77,11 +76,10 @@ def choose_captioner(name_or_folder: str | os.PathLike[str] | None = None) -> Pa
 def _lacks_package(folder: Path) -> bool:
     """Whether a captioner's encoder comes in a package that is not installed."""
     try:
-        encoder = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["encoder"]["name"]
+        module = config.PACKAGED_ENCODERS.get(files.read_json(folder / CONFIG_FILE)["encoder"]["name"])
     # A damaged captioner is reported when it is loaded.
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    module = config.PACKAGED_ENCODERS.get(encoder)
     return module is not None and importlib.util.find_spec(module) is None
 
 
@@ -94,7 +92,6 @@ def check_place(folder: str | Path, *, replace: bool = False) -> None:
 
     Raises:
         FileExistsError: If something is there and must not be replaced.
-        BlockingIOError: If another process is saving there.
     """
     folder = Path(folder)
     files.heal_folder(folder)

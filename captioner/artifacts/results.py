@@ -23,19 +23,19 @@ def read_results(folder: str | Path = RESULTS_DIR) -> dict[str, dict]:
     return dict(sorted(reports.items(), key=lambda item: -item[1]["cider_d"]))
 
 
-def read_published(folder: str | Path = RESULTS_DIR) -> list[dict]:
+def read_published() -> list[dict]:
     """Returns what others published for the same test split: `name`, `split`, scores in percent and `source`."""
-    return json.loads((Path(folder) / _PUBLISHED_FILE).read_text(encoding="utf-8"))
+    return json.loads((RESULTS_DIR / _PUBLISHED_FILE).read_text(encoding="utf-8"))
 
 
-def read_ensemble(folder: str | Path = RESULTS_DIR) -> dict:
+def read_ensemble() -> dict:
     """Returns the report of captioners that write together, as `benchmarks.ensemble` made it."""
-    return files.read_json(Path(folder) / "ensemble.json", _REMEDY)
+    return files.read_json(RESULTS_DIR / "ensemble.json", _REMEDY)
 
 
-def read_looked_at(folder: str | Path = RESULTS_DIR) -> dict:
+def read_looked_at() -> dict:
     """Returns what judges who saw the photos thought: `captioner`, `photos` with captions and judgements, `people`."""
-    return files.read_json(Path(folder) / "looked_at.json", _REMEDY)
+    return files.read_json(RESULTS_DIR / "looked_at.json", _REMEDY)
 
 
 def keep_result(captioner_dir: str | Path, folder: str | Path = RESULTS_DIR) -> Path:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from pyarrow import parquet
+from pyarrow import parquet, types
 
 from captioner import files
 from captioner.command_line import bulk
@@ -81,13 +81,17 @@ def _list_row_groups(path: Path) -> list[dict]:
     if not path.exists():
         raise FileNotFoundError(f"There is no file {path}.")
     with _reading(path), parquet.ParquetFile(path) as file:
-        names = file.schema_arrow.names
+        names, kinds = file.schema_arrow.names, file.schema_arrow.types
         sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
     if _CONTENT not in names or not {*_NAMES} & {*names}:
         raise ValueError(
             f"{path} needs a column {_CONTENT}, the bytes of each photo's file, and {' or '.join(_NAMES)}, what to "
             f"call it. Received: {', '.join(names)}"
         )
+    kind = kinds[names.index(_CONTENT)]
+    # Text would be taken for the path of a file.
+    if not (types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind)):
+        raise ValueError(f"The column {_CONTENT} of {path} must hold the bytes of each photo's file. Received: {kind}")
     empty = _describe(()) | {"parquet": os.path.abspath(path)}
     return [empty | {"row_group": group, "num_photos": size} for group, size in enumerate(sizes)]
 

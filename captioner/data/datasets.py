@@ -31,6 +31,8 @@ SPLIT_FILES = {
 # The official zip really spells it "Flicker8k".
 IMAGE_FOLDERS = ("Images", "Flicker8k_Dataset", "Flickr8k_Dataset")
 _SHIPPED_SPLITS = Path(__file__).with_name("flickr8k_splits.json")
+# Of photos that could not be read.
+_NUM_NAMED = 5
 # Programs that fetch a file twice name the second one so, and the official captions have such an image id.
 _FETCHED_TWICE = re.compile(r"\.\d+$")
 
@@ -149,18 +151,17 @@ def read_raw_captions(folder: str | Path) -> Mapping[str, list[str]]:
     return read(path).captions
 
 
-def explain_unreadable(split: str, num_read: int, unreadable: Mapping[str, str], num_named: int = 5) -> str:
+def explain_unreadable(split: str, num_read: int, unreadable: Mapping[str, str]) -> str:
     """Returns a sentence on the photos of a split that were left out, of which it names the first few; else nothing.
 
     Args:
         split: The split.
         num_read: How many of its photos could be read.
         unreadable: Image id -> why one could not be read.
-        num_named: How many to name.
     """
     if not unreadable:
         return ""
-    named = " ".join(f"{image_id}: {reason}" for image_id, reason in list(unreadable.items())[:num_named])
+    named = " ".join(f"{image_id}: {reason}" for image_id, reason in list(unreadable.items())[:_NUM_NAMED])
     count = num_read + len(unreadable)
     text = f"{len(unreadable):,} of {count:,} {split} photos could not be read and were left out."
     text += " These are most of them: is the data set complete?" if 2 * len(unreadable) > count else ""

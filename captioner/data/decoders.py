@@ -65,15 +65,13 @@ class DecoderPool:
         self._started: set[_Process] = set()
         self._watch: threading.Thread | None = None
 
-    def load_photo(
-        self, source: str | Path | bytes, image_size: int, name: str | None = None, *, box: photos.Box | None = None
-    ) -> np.ndarray:
+    def load_photo(self, source: str | Path | bytes, image_size: int, name: str | None = None) -> np.ndarray:
         """Reads a photo as `photos.load_photo` does, uint8 `(S, S, 3)`, and with its errors.
 
         Raises:
             PhotoError: Also where the photo ended its process, or took too long.
         """
-        return self._read_one(Request(source, name, box), image_size)[0]
+        return self._read_one(Request(source, name), image_size)[0]
 
     def load_with_preview(
         self, source: str | Path | bytes, image_size: int, preview_side: int, name: str | None = None

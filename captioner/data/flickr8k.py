@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 import tqdm
 
-from captioner import config
+from captioner import config, files
 from captioner.data import datasets
 from captioner.fetch import DownloadError, fetch_file
 
@@ -54,13 +54,20 @@ def download_flickr8k(
         The folder, for `datasets.read_dataset`.
 
     Raises:
+        BlockingIOError: If another process is downloading it.
         DownloadError: If a file cannot be had, is damaged, does not fit on the disk or holds other counts.
     """
     folder = Path(folder or config.DATA_DIR / "flickr8k")
     expected = expected or Counts()
-    if folder.exists() and any(folder.iterdir()):
-        _check_finished(folder, expected)
-        return folder
+    if not _is_there(folder, expected):
+        with files.hold(folder, "downloading Flickr8k"):
+            # Another process may just have finished.
+            if not _is_there(folder, expected):
+                _make_folder(folder, base_url, progress, expected)
+    return folder
+
+
+def _make_folder(folder: Path, base_url: str, progress: bool, expected: Counts) -> None:
     workshop = folder.with_name(f".{folder.name}.download")
     try:
         workshop.mkdir(parents=True, exist_ok=True)
@@ -82,7 +89,6 @@ def download_flickr8k(
         folder.rmdir()
     os.replace(unpacked, folder)
     shutil.rmtree(workshop)
-    return folder
 
 
 def check_counts(folder: str | Path, expected: Counts | None = None) -> None:
@@ -110,9 +116,17 @@ def check_counts(folder: str | Path, expected: Counts | None = None) -> None:
         )
 
 
-def _check_finished(folder: Path, expected: Counts) -> None:
+def _is_there(folder: Path, expected: Counts) -> bool:
+    """Says whether the folder holds the data set.
+
+    Raises:
+        DownloadError: If it holds something else.
+    """
+    if not (folder.exists() and any(folder.iterdir())):
+        return False
     try:
         check_counts(folder, expected)
+        return True
     except DownloadError as error:
         raise DownloadError(
             f"{folder} exists but does not hold Flickr8k. Move it away and run this again, or name another "

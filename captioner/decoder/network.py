@@ -33,8 +33,9 @@ from captioner.decoder.attention import AdditiveAttention
 class CaptionDecoder(keras.Model):
     """Photo features and the words so far to the logits of each next word.
 
-    Training calls the model on whole captions; decoding calls `start` once per photo and `step` once per word. Both
-    go through the same layers, so teacher-forced and step-wise logits of the same words are equal.
+    Training calls the model on whole captions; drawing samples calls `start` once per photo and `step` once per word.
+    Both go through the same layers, so teacher-forced and step-wise logits of the same words are equal. Searches begin
+    with `start`, too, and compute their steps in another order, see `captioner.decoder.steps`.
 
     Args:
         vocabulary_size: `V`, special words included.

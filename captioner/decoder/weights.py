@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from captioner import files, float16
 from captioner.decoder.network import CaptionDecoder
@@ -28,3 +29,8 @@ def load_decoder(file: Path) -> CaptionDecoder:
             raise TypeError(f"a {type(decoder).__name__} in place of a CaptionDecoder")
         float16.check_finite(decoder, "It")
     return decoder
+
+
+def digest_decoder(decoder: CaptionDecoder) -> str:
+    """Tells one decoder's weights from another's: the sum of each."""
+    return " ".join(f"{float(np.sum(weight, dtype=np.float64)):.9g}" for weight in decoder.get_weights())

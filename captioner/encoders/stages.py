@@ -42,12 +42,11 @@ class Stem:
         return grid.mean(axis=1), grid
 
 
-def split_encoder(encoder: Encoder, layer: str | None = None) -> tuple[Stem, keras.Model]:
-    """Splits an encoder behind a layer.
+def split_encoder(encoder: Encoder) -> tuple[Stem, keras.Model]:
+    """Splits an encoder behind the last layer that stays frozen.
 
     Args:
         encoder: The encoder. It shares its weights with both parts.
-        layer: The last layer of the stem, by default that of the encoder's spec.
 
     Returns:
         The stem, and a model of the other stages from its maps `(B, H, H, C)` to `pooled` `(B, P)` and `regions`
@@ -56,7 +55,7 @@ def split_encoder(encoder: Encoder, layer: str | None = None) -> tuple[Stem, ker
     Raises:
         ValueError: If the encoder has no such layer.
     """
-    layer = layer or specs.ENCODERS[encoder.name].last_frozen_layer
+    layer = specs.ENCODERS[encoder.name].last_frozen_layer
     if layer is None or layer not in [known.name for known in encoder.model.layers]:
         raise ValueError(f"The encoder {encoder.name} cannot be split behind a layer it has not. Received: {layer!r}")
     stages = keras.Model(encoder.model.get_layer(layer).output, encoder.model.output, trainable=False)

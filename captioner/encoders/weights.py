@@ -59,6 +59,7 @@ def find_weights(name: str, path: str | Path | None = None) -> Path:
             weights ship with the project.
 
     Raises:
+        BlockingIOError: If another process is downloading it.
         FileNotFoundError: If it is in none of these places and cannot be downloaded.
     """
     spec = specs.ENCODERS[name]
@@ -86,6 +87,8 @@ def find_weights(name: str, path: str | Path | None = None) -> Path:
             return place
     try:
         return fetch_file(url, _choose_cache(caches) / Path(url).name, md5=spec.md5)
+    except BlockingIOError:
+        raise  # Another process is downloading them: they can be had, and another encoder is no way out.
     except OSError as error:
         reason = error.reason if isinstance(error, DownloadError) else error
         raise FileNotFoundError(

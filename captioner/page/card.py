@@ -24,7 +24,7 @@ class Card:
     Attributes:
         file: The upload, camera picture or drawing.
         key: Of `results`.
-        results: The visitor's photos and what became of them; a change of a caption is kept there.
+        shown: What had become of the photo when the card was shown.
         captioner, search: What captions it, and how.
         worth: What each word for how sure the captioner is is worth; empty where that is said elsewhere.
         is_alone: Whether there is room for the caption beside the photo.
@@ -33,7 +33,7 @@ class Card:
 
     file: Any
     key: tuple
-    results: dict[tuple, CaptionedPhoto]
+    shown: CaptionedPhoto
     captioner: "Captioner"
     search: config.DecodingConfig
     worth: Mapping[str, str]
@@ -42,18 +42,25 @@ class Card:
 
     @property
     def photo(self) -> CaptionedPhoto:
-        """What became of the photo."""
-        return self.results[self.key]
+        """What became of the photo, as the session has it: a run that was cut may have left other results there."""
+        return st.session_state.get("results", {}).get(self.key, self.shown)
 
     def change(self, **changes) -> None:
         """Changes what became of the photo, for example `chosen`."""
-        self.results[self.key] = dataclasses.replace(self.photo, **changes)
+        changed, results = dataclasses.replace(self.photo, **changes), st.session_state.get("results", {})
+        if self.key in results:
+            results[self.key] = changed
+        else:
+            # It is captioned anew: what the visitor wrote or chose stays with the photo.
+            st.session_state.setdefault("own", {})[self.key[0]] = changed.own
 
     def find_wordings(self, beams: int) -> None:
-        """Adds the captions that a wider search finds behind those that are known."""
+        """Adds the captions that a wider search finds behind those that are known, or remembers why it found none."""
         search = dataclasses.replace(self.search, num_beams=beams)
         content = [(self.photo.name, self.file.getvalue())]
         [found] = uploads.caption_uploads(self.captioner, content, search)
+        if found.problem:
+            st.session_state[f"no wordings {self.file.file_id}"] = found.problem
         known = {caption.text for caption in self.photo.captions}
         self.change(captions=[*self.photo.captions, *(one for one in found.captions if one.text not in known)])
 
@@ -104,6 +111,8 @@ def _show_wordings(card: Card) -> None:
         if len(card.photo.captions) < _WORDING_BEAMS:
             with st.spinner("Looking for other words ..."):
                 card.find_wordings(_WORDING_BEAMS)
+        if problem := st.session_state.pop(f"no wordings {file_id}", ""):
+            st.error(markup.escape_markdown(problem))
         photo = card.photo
         st.caption(markup.WORDINGS_NOTE)
         for number in markup.rank_others(photo):

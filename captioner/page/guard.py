@@ -72,8 +72,11 @@ class Guard:
         if not upload:
             await self._app(scope, receive, send_with_headers)
             return
-        visitor, size = upload[1], Headers(scope=scope).get("content-length", "")
-        refusal = self._judge(visitor, int(size)) if size.isdecimal() else (411, "Expected: a Content-Length.")
+        headers = Headers(scope=scope)
+        visitor, size = upload[1], headers.get("content-length", "")
+        # What comes in chunks has any length, whatever else is said of it.
+        is_known = size.isdecimal() and "transfer-encoding" not in headers
+        refusal = self._judge(visitor, int(size)) if is_known else (411, "Expected: a Content-Length.")
         if refusal:
             await PlainTextResponse(refusal[1], refusal[0])(scope, receive, send_with_headers)
             return

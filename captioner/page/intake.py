@@ -53,7 +53,9 @@ def clear_all(files: list) -> None:
     uploads: Any = runtime.get_instance().uploaded_file_mgr
     for file in files:
         uploads.remove_file(context.session_id, file.file_id)
-    st.session_state.pop(_EXAMPLE, None)
+    # A drawing that is chosen again is the same file.
+    for key in (_EXAMPLE, "own"):
+        st.session_state.pop(key, None)
     st.session_state[_GENERATION] += 1
 
 

@@ -108,8 +108,9 @@ def _fill_slot(slot, key: tuple, results: dict, asked: Asked) -> None:
         return
     is_alone = len(asked.files) == 1
     worth = asked.worth if is_alone else {}
+    card = Card(asked.files[key], key, results[key], asked.captioner, asked.search, worth, is_alone, asked.is_guess)
     with slot.container():
-        show_card(Card(asked.files[key], key, results, asked.captioner, asked.search, worth, is_alone, asked.is_guess))
+        show_card(card)
 
 
 def _show_tools(results: dict[tuple, CaptionedPhoto], asked: Asked) -> list[tuple]:

@@ -48,11 +48,22 @@ def _set_length(penalties: dict[str, float]) -> None:
     st.session_state["length"] = penalties[st.session_state["wording"] or choices.USUAL]
 
 
+def _forget_search() -> None:
+    """Lets the sliders begin at the search of another captioner: they would keep that of the one before."""
+    for key in ("beams", "length"):
+        st.session_state.pop(key, None)
+
+
 def _choose_captioner(folders: list[Path]) -> Path:
     by_name = {folder.name: folder for folder in folders}
     labels = {name: f"{name} (drawings)" if choices.knows_drawings(by_name[name]) else name for name in by_name}
     name = st.selectbox(
-        "Captioner", list(by_name), format_func=labels.__getitem__, key="captioner", bind="query-params"
+        "Captioner",
+        list(by_name),
+        format_func=labels.__getitem__,
+        key="captioner",
+        bind="query-params",
+        on_change=_forget_search,
     )
     st.caption(markup.compare_captioners(by_name[name], folders))
     return by_name[name]

@@ -129,9 +129,12 @@ def share_captioner(folder: Path, version: str) -> "Captioner":
     if not (shared := _AWAKE.get(key)):
         with _WAKING:
             if not (shared := _AWAKE.get(key)):
+                woken = wake_captioner(folder)
+                # Now, since one that cannot be loaded takes nobody's place.
                 while len(_AWAKE) >= _MAX_AWAKE:
                     del _AWAKE[min(_AWAKE, key=lambda one: _AWAKE[one].last_use)]
-                shared = _AWAKE[key] = _Awake(wake_captioner(folder))
+                _free_memory()
+                shared = _AWAKE[key] = _Awake(woken)
     shared.last_use = next(_USES)
     return shared.captioner
 
@@ -160,9 +163,18 @@ def wake_captioner(folder: Path) -> "Captioner":
     side = captioner.encoder.image_size
     for batch in (1, 2):  # The second shape makes the compiled functions take any batch.
         captioner.caption_photos(np.zeros((batch, side, side, 3), np.uint8))
-    # Streamlit collects garbage after every run: looking through TensorFlow each time would cost more than a caption.
-    gc.freeze()
     return captioner
+
+
+def _free_memory() -> None:
+    """Frees the captioners that went to sleep, and hides what stays from the garbage collector.
+
+    Streamlit collects garbage after every run: looking through TensorFlow each time would cost more than a caption.
+    What is frozen is never freed, and parts of a captioner refer to each other.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 def caption_uploads(

@@ -91,7 +91,16 @@ def write_captions(
 
 
 def validation_scorer(captioner: Captioner, split: EncodedSplit) -> Callable[[CaptionDecoder], dict[str, float]]:
-    """Returns what is called after each epoch: it captions the split with the decoder that `captioner` holds."""
+    """Returns what is called after each epoch: it captions the split with the decoder that `captioner` holds.
+
+    Raises:
+        ValueError: If the captioner is frozen, so that searches would take old weights for some of the new.
+    """
+    if captioner.frozen:
+        raise ValueError(
+            f"{captioner.name} is frozen, as captioners are that were loaded, and cannot be trained. Make another with "
+            "its decoder, vocabulary and encoder: Captioner(one.decoder, one.vocabulary, one.encoder)."
+        )
 
     def score(_decoder: CaptionDecoder) -> dict[str, float]:
         scores = metrics.score_captions(write_captions(captioner, split), split.references)

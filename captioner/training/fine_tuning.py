@@ -28,6 +28,7 @@ from captioner.data import datasets
 from captioner.data.drawings import dataset as drawings
 from captioner.decoder import losses
 from captioner.decoder.batches import NUM_PARTS, PhotoBatches
+from captioner.decoder.weights import digest_decoder
 from captioner.encoders import crops, features, kernels, specs, stages
 from captioner.encoders.features import FeatureStore
 from captioner.encoders.grids import turn_back
@@ -96,12 +97,11 @@ def fine_tune_captioner(
 
 def _describe(captioner: Captioner, dataset: datasets.CaptionDataset, settings: config.FineTuningConfig) -> dict:
     """Returns what decides the result of a run."""
-    sums = [float(np.sum(weight, dtype=np.float64)) for weight in captioner.decoder.get_weights()]
     return {
         "settings": dataclasses.asdict(settings),
         "encoder": captioner.encoder.fingerprint,
         "mirrored": captioner.encoder.mirrored,
-        "decoder": " ".join(f"{value:.9g}" for value in sums),
+        "decoder": digest_decoder(captioner.decoder),
         "data": dataset.name,
         "captions": len(dataset.captions("train")),
         "decoding": dataclasses.asdict(captioner.settings),

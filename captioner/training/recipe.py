@@ -265,7 +265,7 @@ def refine_captioner(captioner: Captioner, materials: Materials, *, progress: bo
     train = materials.splits["train"]
     history = self_critical.refine_decoder(
         captioner.decoder,
-        batches.PhotoViews(list(train.references), train.features, materials.crops),
+        batches.PhotoViews(list(train.references), train.features, materials.crops, materials.plan.training.crop_share),
         train.references,
         captioner.vocabulary,
         evaluation.validation_scorer(captioner, materials.splits["validation"]),

@@ -36,6 +36,7 @@ from captioner.data.vocabulary import Vocabulary
 from captioner.decoder import losses
 from captioner.decoder.network import CaptionDecoder
 from captioner.decoder.sampling import CaptionSampler
+from captioner.decoder.weights import digest_decoder
 from captioner.training import run_files
 
 _WEIGHTS_FILE, _HISTORY_FILE, _SETTINGS_FILE = "refined.weights.h5", "refined.csv", "refined.json"
@@ -82,7 +83,7 @@ def refine_decoder(
     """
     run_dir, settings = Path(run_dir), settings or config.SelfCriticalConfig()
     weights, history_file, begun_file = (run_dir / name for name in (_WEIGHTS_FILE, _HISTORY_FILE, _SETTINGS_FILE))
-    begun = {"settings": dataclasses.asdict(settings), "decoder": _digest(decoder)}
+    begun = {"settings": dataclasses.asdict(settings), "decoder": digest_decoder(decoder)}
     if begun_file.is_file() and run_files.read_description(begun_file) == begun:
         with run_files.reading(weights):
             decoder.load_weights(weights)
@@ -186,11 +187,6 @@ class _Learner(keras.Model):
         """Returns the mean over words of their losses times the advantage of their caption."""
         word_losses, counted = y_pred
         return ops.sum(ops.reshape(x["advantages"], (-1, 1)) * word_losses) / ops.sum(counted)
-
-
-def _digest(decoder: CaptionDecoder) -> str:
-    """Tells one decoder's weights from another's."""
-    return " ".join(f"{float(np.sum(weight, dtype=np.float64)):.9g}" for weight in decoder.get_weights())
 
 
 _MAX_ORDER = 4

@@ -83,18 +83,15 @@ def encode_photos(
     return recipe.encode_measured(plan, {}, progress=progress)
 
 
-def measure_shrunk(
-    captioner: Captioner, materials: recipe.Materials, known: Mapping, *, progress: bool = True
-) -> recipe.Trained:
+def measure_shrunk(captioner: Captioner, materials: recipe.Materials, known: Mapping) -> recipe.Trained:
     """Chooses the search of a shrunk captioner, calibrates and measures it; see `recipe.measure_captioner`.
 
     Args:
         captioner: From `shrink_captioner`. It gets its search and a calibration.
         materials: From `encode_photos`.
         known: The report on the other, which says how both were trained.
-        progress: Whether to show progress bars.
     """
-    report = recipe.measure_captioner(captioner, materials, progress=progress)
+    report = recipe.measure_captioner(captioner, materials)
     report |= {key: known[key] for key in _OF_TRAINING if key in known}
     report |= {"unreadable": known.get("unreadable", {}) | materials.unreadable}
     made_of = {"run": digest_origin(captioner), "shrunk_from": captioner.encoder.facts}

@@ -21,37 +21,46 @@ SCENES_FILE = "scenes.json"
 DEFAULT_FOLDER = config.DATA_DIR / "drawings"
 # Raise this whenever the same seed gives other pictures or captions: older folders are then drawn anew.
 DRAWING_VERSION = 3
+# The same number of pictures is always the same bytes.
+_SEED = 0
 
 
-def draw_dataset(folder: str | Path | None = None, *, num_photos: int = 1000, seed: int = 0) -> Path:
+def draw_dataset(folder: str | Path | None = None, *, num_photos: int = 1000) -> Path:
     """Draws the data set, unless the folder holds it already; takes some seconds.
 
     Args:
         folder: Where to, by default `data/drawings`. An older drawn data set there is replaced, nothing else.
         num_photos: How many pictures, at least 10; 72 % are train, 14 % validation and 14 % test.
-        seed: The same seed and number give the same bytes.
 
     Returns:
         The folder, for `datasets.read_dataset`.
 
     Raises:
+        BlockingIOError: If another process is drawing it.
         FileExistsError: If the folder holds something else.
         ValueError: If there are too few photos to have three splits.
     """
     folder = Path(folder or DEFAULT_FOLDER)
     files.heal_folder(folder)
-    made_from = {"version": DRAWING_VERSION, "num_photos": num_photos, "seed": seed}
-    if folder.exists() and any(folder.iterdir()):
-        if not is_drawn(folder):
-            raise FileExistsError(
-                f"{folder} holds something other than a drawn data set, and would be lost. Name a new folder."
-            )
-        if _read_json(folder)["made_from"] == made_from:
-            return folder
-    planned = scenes.plan_scenes(num_photos, seed)
-    with files.replace_folder(folder) as new:
-        _write_folder(new, planned, made_from)
+    made_from = {"version": DRAWING_VERSION, "num_photos": num_photos, "seed": _SEED}
+    if not _is_there(folder, made_from):
+        with files.hold(folder, "drawing the data set"):
+            # Another process may just have finished.
+            if not _is_there(folder, made_from):
+                planned = scenes.plan_scenes(num_photos, _SEED)
+                with files.replace_folder(folder) as new:
+                    _write_folder(new, planned, made_from)
     return folder
+
+
+def _is_there(folder: Path, made_from: dict) -> bool:
+    if not (folder.exists() and any(folder.iterdir())):
+        return False
+    if not is_drawn(folder):
+        raise FileExistsError(
+            f"{folder} holds something other than a drawn data set, and would be lost. Name a new folder."
+        )
+    return _read_json(folder)["made_from"] == made_from
 
 
 def is_drawn(folder: str | Path) -> bool:
