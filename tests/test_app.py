@@ -326,6 +326,54 @@ def test_more_wordings_are_searched_on_demand(captioner):
     assert len(captioner.calls) == 3
 
 
+def test_a_change_is_kept_where_a_run_that_was_cut_has_put_other_results(captioner):
+    page = open_panel(upload(open_page(), ("red.png", make_photo("red"))), "wordings")
+    # Such a run begins with results of its own, and ends before it comes to the cards.
+    page.session_state["results"] = dict(page.session_state["results"])
+    press(page, "More wordings")
+    (photo,) = page.session_state["results"].values()
+    assert len(photo.captions) == 16
+    labels = [button.label for button in page.button if button.label.startswith("Guess")]
+    [key] = page.session_state["results"]
+    page.session_state["results"] = dict(page.session_state["results"])
+    press(page, labels[1])
+    assert cards(page) == {"red.png": "Guess 2 red."} and list(page.session_state["results"]) == [key]
+
+
+def test_a_search_for_other_wordings_that_fails_says_why(captioner, monkeypatch):
+    page = upload(open_page(), ("red.png", make_photo("red")))
+
+    def refuse(captioner, files, search=None):
+        return [uploads.CaptionedPhoto(name, problem=f"{name} took too long.") for name, _ in files]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(uploads, "caption_uploads", refuse)
+        open_panel(page, "wordings")
+    assert [error.value for error in page.error] == ["red.png took too long."]
+    assert cards(page) == {"red.png": "Something red."}
+    page.run()
+    assert not page.error and len(page.session_state["results"].popitem()[1].captions) == 8
+
+
+def test_another_captioner_searches_as_it_does_by_default(captioner, monkeypatch):
+    (first,) = catalogue.list_captioners()
+    second = first.with_name("second")
+    second.mkdir()
+    write_config(second)
+    settings = json.loads((second / "config.json").read_text())
+    settings["decoding"] |= {"num_beams": 5, "length_penalty": 1.5}
+    (second / "config.json").write_text(json.dumps(settings))
+    manifest.write_manifest(second)
+    monkeypatch.setattr(catalogue, "list_captioners", lambda: [first, second])
+    page = upload(open_page(), ("red.png", make_photo("red")))
+    page.selectbox(key="captioner").set_value("second").run()
+    assert [(call["search"].num_beams, call["search"].length_penalty) for call in captioner.calls] == [
+        (3, 0.7),
+        (5, 1.5),
+    ]
+    assert page.segmented_control(key="wording").value == "As usual"
+
+
 def test_a_calibrated_captioner_says_in_words_how_sure_it_is(captioner):
     page = upload(open_page(), ("red.png", make_photo("red")))
     assert 'class="photo-confidence"' not in read_page(page)
@@ -390,6 +438,15 @@ def test_a_drawing_can_be_tried_is_marked_and_makes_way_for_a_photo(captioner):
     assert list(cards(page)) == ["red.png"] and "not a photo" not in read_page(page)
     page.file_uploader(key="photos").clear().run()
     assert cards(page) == {}
+
+
+def test_what_was_chosen_for_a_drawing_is_cleared_with_it(captioner):
+    page = open_panel(press(open_page(), "Drawing 1"), "wordings")
+    [label, *_] = [button.label for button in page.button if button.label.startswith("Guess")]
+    press(page, label)
+    assert "Your wording" in read_page(page)
+    press(press(page, "Clear"), "Drawing 1")
+    assert "drawing-1.png" in cards(page) and "Your wording" not in read_page(page)
 
 
 def test_a_drawing_goes_to_the_captioner_that_knows_drawings(captioner, monkeypatch):

@@ -42,6 +42,13 @@ def test_a_c_library_without_the_option_is_left_alone(monkeypatch):
     assert startup.keep_freed_memory() is False
 
 
+def test_a_program_without_standard_error_imports_all_the_same():
+    code = "from captioner import startup; startup.import_quietly('json'); startup.import_quietly('csv'); print('done')"
+    command = f'"{sys.executable}" -c "{code}" 2>&-'
+    result = subprocess.run(command, shell=True, cwd=config.PROJECT_DIR, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (0, "done\n")
+
+
 def test_an_import_is_quiet_and_its_errors_are_not(tmp_path):
     (tmp_path / "loud.py").write_text("import os, sys; os.write(2, b'noise'); print('noise', file=sys.stderr)")
     (tmp_path / "broken.py").write_text("import os; os.write(2, b'noise'); 1 / 0")

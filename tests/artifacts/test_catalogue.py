@@ -65,6 +65,14 @@ def test_a_captioner_whose_encoder_comes_in_a_package_that_is_missing_is_listed_
         assert catalogue.list_captioners(tmp_path)[0].name == first
 
 
+@pytest.mark.parametrize("content", ['{"encoder": {"name": ["x"]}}', '{"encoder": "x"}', "[" * 100_000, "[]", ""])
+def test_a_configuration_of_any_kind_hinders_no_list_of_captioners(tmp_path, content):
+    for name in ("compact", "odd"):
+        put_captioner(tmp_path / name).joinpath("config.json").write_text('{"encoder": {"name": "compact"}}')
+    (tmp_path / "odd" / "config.json").write_text(content)
+    assert {folder.name for folder in catalogue.list_captioners(tmp_path)} == {"compact", "odd"}
+
+
 def test_missing_metrics_are_explained(tiny_bundle):
     (tiny_bundle / "metrics.json").unlink()
     with pytest.raises(FileNotFoundError, match="lacks metrics.json. Run model.ipynb again"):

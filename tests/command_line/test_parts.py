@@ -54,6 +54,13 @@ def test_numbers_name_photos_too_and_a_folder_of_parquet_tells_what_else_is_in_i
     assert said == "Passed over: 3 beside Parquet files (a.JPG, b.jpg, within)."
 
 
+@pytest.mark.parametrize(("column", "kind"), [(["/etc/passwd"], "string"), ([1], "int64"), ([[1]], "list<.*>")])
+def test_what_is_no_content_of_a_file_is_never_taken_for_its_path(tmp_path, column, kind):
+    path = write_photos(tmp_path / "photos.parquet", {"path": ["a.jpg"], "bytes": column})
+    with pytest.raises(ValueError, match=rf"column bytes of .*photos.parquet must hold the bytes .* Received: {kind}"):
+        parts.deal([path], 1, "csv")
+
+
 @pytest.mark.parametrize(
     ("table", "received"), [({"path": ["a"]}, "path"), ({"bytes": [b""], "name": ["a"]}, "bytes, name")]
 )

@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
+from captioner import files
 from captioner.data import captions, datasets, photos
 from captioner.data.drawings import captions as scene_captions
 from captioner.data.drawings import dataset as drawings
@@ -260,6 +261,13 @@ def test_a_drawing_cut_short_leaves_no_folder_and_is_made_good(tmp_path, monkeyp
     assert not (tmp_path / "set").exists()
     drawings.draw_dataset(tmp_path / "set", num_photos=10)
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_a_data_set_that_another_process_draws_is_left_alone(tmp_path):
+    message = "set is in use: .* has been drawing the data set since"
+    with files.hold(tmp_path / "set", "drawing the data set"), pytest.raises(BlockingIOError, match=message):
+        drawings.draw_dataset(tmp_path / "set", num_photos=10)
+    drawings.draw_dataset(tmp_path / "set", num_photos=10)
 
 
 def test_a_folder_with_something_else_is_refused(tmp_path):

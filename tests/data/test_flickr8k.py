@@ -8,6 +8,7 @@ import zipfile
 import pytest
 from PIL import Image
 
+from captioner import files
 from captioner.data import datasets, flickr8k
 
 TEXT, PHOTOS = flickr8k.ZIP_FILES
@@ -67,6 +68,15 @@ def test_hidden_files_and_the_workshop_are_gone_afterwards(server, tmp_path):
     expected = {"Flicker8k_Dataset", datasets.TOKEN_FILE, "readme.txt", *datasets.SPLIT_FILES.values()}
     assert {path.name for path in folder.iterdir()} == expected
     assert sorted(path.name for path in (folder / "Flicker8k_Dataset").iterdir()) == sorted(sum(SPLITS.values(), ()))
+
+
+def test_a_download_under_way_is_left_alone_and_says_who_is_at_it(server, tmp_path):
+    workshop = tmp_path / ".flickr8k.download"
+    (workshop / "unpacked").mkdir(parents=True)
+    message = r"flickr8k is in use: process \d+ on .* has been downloading Flickr8k since"
+    with files.hold(tmp_path / "flickr8k", "downloading Flickr8k"), pytest.raises(BlockingIOError, match=message):
+        _fetch(server, tmp_path / "flickr8k")
+    assert (workshop / "unpacked").is_dir() and not server.requests
 
 
 def test_a_second_call_asks_the_server_for_nothing(server, tmp_path):

@@ -481,6 +481,15 @@ def test_vgg16_without_weights_says_what_was_tried_and_what_is_there_meanwhile(s
         load_encoder("vgg16")
 
 
+def test_auto_takes_no_other_encoder_while_the_first_is_being_downloaded(shipped, monkeypatch):
+    def wait(*_, **__):
+        raise BlockingIOError("vgg16.h5 is in use: process 1 has been downloading it.")
+
+    monkeypatch.setattr("captioner.encoders.weights.fetch_file", wait)
+    with pytest.raises(BlockingIOError, match="has been downloading it"):
+        choose_encoder("auto")
+
+
 def test_auto_without_any_weights_says_what_to_do(shipped):
     with pytest.raises(
         FileNotFoundError,

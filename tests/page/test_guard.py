@@ -12,18 +12,18 @@ from captioner.page import guard
 UPLOAD = "/_stcore/upload_file/{}/a"
 
 
-def ask(app, method, path, length=None):
+def ask(app, method, path, length=None, *others):
     """Sends a request with so many bytes and returns status, headers and text of the answer."""
-    return asyncio.run(ask_slowly(app, method, path, length))
+    return asyncio.run(ask_slowly(app, method, path, length, *others))
 
 
-async def ask_slowly(app, method, path, length=None):
+async def ask_slowly(app, method, path, length=None, *others):
     sent = []
 
     async def send(message):
         sent.append(message)
 
-    headers = [] if length is None else [(b"content-length", str(length).encode())]
+    headers = [*others] if length is None else [(b"content-length", str(length).encode()), *others]
     await app({"type": "http", "method": method, "path": path, "headers": headers}, None, send)
     return sent[0]["status"], Headers(raw=sent[0]["headers"]), sent[1]["body"].decode()
 
@@ -83,6 +83,9 @@ def test_all_visitors_together_have_a_quota(app, kept):
 def test_an_upload_must_say_how_long_it_is_and_nothing_else_must(app):
     assert ask(app, "PUT", UPLOAD.format("ann"))[0] == 411
     assert ask(app, "PUT", UPLOAD.format("ann"), "-1")[0] == 411
+    # Chunks have any length, whatever the other header says.
+    assert ask(app, "PUT", UPLOAD.format("ann"), 1, (b"transfer-encoding", b"chunked"))[0] == 411
+    assert ask(app, "PUT", UPLOAD.format("ann"), 1)[0] == 200
     assert ask(app, "DELETE", UPLOAD.format("ann"))[0] == 200
     assert ask(app, "PUT", "/elsewhere", 500)[0] == 200
 

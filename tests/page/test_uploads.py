@@ -1,8 +1,10 @@
 """One captioner for many visitors: each photo its own caption, and none of them written anywhere."""
 
+import gc
 import io
 import threading
 import time
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -73,6 +75,37 @@ def test_a_captioner_is_woken_once_for_all_and_the_one_that_was_used_least_recen
     assert uploads.share_captioner("a", "1") is first and woken == ["a", "a", "b"]
     uploads.share_captioner("a", "2")
     assert uploads.share_captioner("a", "1") is first and woken == ["a", "a", "b", "a"]
+
+
+def test_a_captioner_that_went_to_sleep_leaves_the_memory_though_its_parts_refer_to_each_other(monkeypatch):
+    class Part:
+        pass
+
+    def wake(folder):
+        captioner = Part()
+        captioner.self = captioner
+        return captioner
+
+    monkeypatch.setattr(uploads, "_AWAKE", {})
+    monkeypatch.setattr(uploads, "wake_captioner", wake)
+    first = weakref.ref(uploads.share_captioner("a", "1"))
+    for folder in ("b", "c"):
+        uploads.share_captioner(folder, "1")
+    assert first() is None
+    assert gc.get_freeze_count() > 0
+    gc.unfreeze()
+
+
+def test_a_captioner_that_cannot_be_loaded_takes_the_place_of_no_other(monkeypatch):
+    def wake(folder):
+        raise ValueError(f"{folder} is damaged.")
+
+    awake = {(name, "1"): uploads._Awake(name) for name in "ab"}
+    monkeypatch.setattr(uploads, "_AWAKE", dict(awake))
+    monkeypatch.setattr(uploads, "wake_captioner", wake)
+    with pytest.raises(ValueError, match="c is damaged"):
+        uploads.share_captioner("c", "1")
+    assert awake == uploads._AWAKE
 
 
 def test_who_wants_a_captioner_that_is_awake_does_not_wait_for_one_that_wakes(monkeypatch):

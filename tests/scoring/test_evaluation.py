@@ -10,6 +10,7 @@ import pytest
 from captioner import config
 from captioner.encoders import features
 from captioner.encoders.splits import pair_features
+from captioner.inference import Captioner
 from captioner.scoring import claims, evaluation, metrics
 from captioner.training import run_files
 
@@ -125,6 +126,13 @@ def test_log_probs_come_in_the_order_of_the_captions(build_captioner, dataset, s
     # As above, of 22: a 4, red 1, zebra (unknown) 2, end 3.
     assert log_probs == pytest.approx(np.log([4 * 1 * 2 * 3 / 22**4, 4 * 3 / 22**2, 1 * 3 / 22**2]), rel=1e-5)
     assert list(counts) == [4, 2, 2]
+
+
+def test_a_frozen_captioner_is_not_scored_while_it_learns(build_captioner, validation):
+    captioner = build_captioner()
+    frozen = Captioner(captioner.decoder, captioner.vocabulary, captioner.encoder, name="tiny", frozen=True)
+    with pytest.raises(ValueError, match="tiny is frozen, as captioners are that were loaded, and cannot be trained"):
+        evaluation.validation_scorer(frozen, validation)
 
 
 def test_the_validation_scorer_sees_the_decoder_as_it_is_now(build_captioner, validation):
