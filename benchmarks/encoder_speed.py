@@ -3,8 +3,8 @@
     python -m benchmarks.encoder_speed [--rounds N] [--plot]
 
 Writes `artifacts/results/encoder_speed.json`; with `--plot` times nothing and draws `encoder_tradeoff.png` from that
-file and the kept results of Flickr8k (`results_table.py --keep`) beside it, of captioners that are named like their
-encoder. Weights are random: they do not change the time, and VGG16's need not be had.
+file and the kept results of Flickr8k (`python -m benchmarks.results_table --keep`) beside it, of captioners that are
+named like their encoder. Weights are random: they do not change the time, and VGG16's need not be had.
 """
 
 import argparse

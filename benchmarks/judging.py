@@ -4,8 +4,8 @@
     python -m benchmarks.judging count artifacts/efficientnet_lite2 [DIR/FILE.json ...]
 
 `artifacts/results/verdicts.json` keeps what every judge said of every caption of this project for its photos, which
-were drawn by lot from the test split. `lists` writes down the captions that have too few verdicts, each beside one by a
-person, in random order and without saying whose they are. A judge looks at each photo and writes the list back:
+were drawn at random from the test split. `lists` writes down the captions that have too few verdicts, each beside one
+by a person, in random order and without saying whose they are. A judge looks at each photo and writes the list back:
 
     {"photos": [{"photo": "1.jpg", "verdicts": [{"caption": "A dog.", "judgement": "partly", "instead": "a fox"}]}]}
 

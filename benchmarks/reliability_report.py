@@ -111,7 +111,7 @@ def _write_kills(result: dict) -> str:
     for work, found in result["work"].items():
         lines.append(f"| {work} | {found['kills']} times | {found['different']} |")
     return (
-        "## Kills\n\nEach work was killed at random moments (seed "
+        "## Kills\n\nEach job was killed at random moments (seed "
         f"{result['seed']}) and then run to its end, and what it left was compared (bytes; of a saved "
         "captioner its weights and small files) with what it leaves "
         "undisturbed.\n\n"
@@ -124,14 +124,18 @@ def _write_soak(result: dict) -> str:
         f"## Load\n\n{result['sessions']} visitors at once for {result['minutes']:g} minutes, {result['visits']} "
         f"visits: {result['photos']} good photos and {result['bad_photos']} damaged or hostile ones. "
         f"{result['faults']} wrong, foreign or missing captions and sentences, {result['trace_backs_in_log']} "
-        "trace-backs in the log. The "
+        "tracebacks in the log. The "
         f"server's memory after each minute: {', '.join(map(str, server))} MB, and "
         f"{result['megabytes_after_all_left']['server']} MB after all had left."
     )
 
 
 def _write_fairness(result: dict) -> str:
-    attacks = {"2000_reruns": "asks 2,000 times for the page", "100_photos": "gives 100 photos", "bombs": "gives bombs"}
+    attacks = {
+        "2000_reruns": "asks 2,000 times for the page",
+        "100_photos": "gives 100 photos",
+        "bombs": "uploads decompression bombs",
+    }
     lines = [
         "| another visitor | median | times quiet |",
         "|---|---|---|",
@@ -141,18 +145,18 @@ def _write_fairness(result: dict) -> str:
         lines.append(f"| {label} | {result[key]['median_ms']} ms | {result[key]['times_quiet']} |")
     return (
         f"## One visitor against another\n\nFrom giving one photo of {result['megapixels']} megapixels to its caption, "
-        "while another visitor does without end what the table says.\n\n"
+        "while another visitor keeps doing what the table says.\n\n"
     ) + "\n".join(lines)
 
 
 def _write_speed(result: dict) -> str:
     size = f"of {result['megapixels']:g} megapixels" if result["megapixels"] else "as they are"
     return (
-        f"## What it costs, photos {size}\n\n{result['photos']:,} photos, {result['rounds']} rounds in turns: "
-        f"{result['clock']['ratio_of_processes']} times the time that threads of one process take by the clock, "
-        f"{result['work']['ratio_of_processes']} times the work. A run of `caption` over them takes "
-        f"{result['captioning']['ratio_of_processes']} times the time by the clock, and "
-        f"{result['captioning_work']['ratio_of_processes']} times the work."
+        f"## What decoding in separate processes costs, photos {size}\n\n{result['photos']:,} photos, "
+        f"{result['rounds']} rounds in turns. Compared with threads in one process: "
+        f"{result['clock']['ratio_of_processes']} times the elapsed time and "
+        f"{result['work']['ratio_of_processes']} times the CPU time. A whole run of `caption` over them: "
+        f"{result['captioning']['ratio_of_processes']} and {result['captioning_work']['ratio_of_processes']} times."
     )
 
 

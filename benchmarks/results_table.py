@@ -2,8 +2,9 @@
 
     python -m benchmarks.results_table [--keep artifacts/NAME] [--write]
 
-A result, `artifacts/results/<data>-<name>.json`, is the `metrics.json` that the notebook, `train` or `tune` wrote for a
-captioner, without the captions. `looked_at.json` is what judges who saw the photos thought, photo by photo.
+A result, `artifacts/results/<data>-<name>.json`, is the `metrics.json` that the notebook, `train`, `tune`, `shrink` or
+`benchmarks.measure` wrote for a captioner, without the captions. `looked_at.json` is what judges who saw the photos
+thought, photo by photo.
 """
 
 import argparse
@@ -71,7 +72,7 @@ def build_summary(
         if group.seeds:
             lines.append(_summary_row(group.label(name), group.seeds))
     if ensemble:
-        lines.append(_summary_row(f"{_name_members(ensemble['members'])} together", [ensemble]))
+        lines.append(_summary_row(f"{_name_members(ensemble['members'])}", [ensemble]))
     controls = _find_controls(reports)
     lines += [
         _summary_row(label.format(whose="the best one's"), [controls[key]])
@@ -123,7 +124,7 @@ def build_table(reports: dict[str, dict], published: list[dict], ensemble: dict 
             lines += [_row(label, group.report["split"], row) for label, row in rows.items()]
             controls = {}
     for row in (ensemble, ensemble["test"]) if ensemble else ():
-        lines.append(_row(f"{_name_members(ensemble['members'])} together", row["split"], row))
+        lines.append(_row(f"{_name_members(ensemble['members'])}", row["split"], row))
     lines += [_row(_link(row), row["split"], row) for row in published]
     return "\n".join(lines)
 
@@ -166,7 +167,7 @@ def group_seeds(reports: dict[str, dict]) -> dict[str, Group]:
 def _name_members(members: list[str]) -> str:
     """Returns who writes together, seeds of one captioner counted."""
     counts = collections.Counter(name.partition("-seed")[0] for name in members)
-    return " and ".join(name if count == 1 else f"{count} seeds of {name}" for name, count in counts.items())
+    return f"ensemble of {len(members)}: " + ", ".join(f"{count} of {name}" for name, count in counts.items())
 
 
 def _mean_rows(label: str, reports: list[dict]) -> Iterator[str]:

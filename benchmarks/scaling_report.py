@@ -88,10 +88,10 @@ def _write_costs(result: dict) -> str:
         "search of captions, core-hours": "search",
         "together, core-hours": "together",
         "to read, TB": "terabytes",
-        f"{_GIGABITS} Gbit/s to the photos feed so many cores": "cores_on_network",
-        f"{_CORES_BESIDE_GPU} cores beside a GPU read so many photos/s": "gpu_machine_reads_per_s",
+        f"cores that {_GIGABITS} Gbit/s keep busy": "cores_on_network",
+        f"{_CORES_BESIDE_GPU} cores beside a GPU can read, photos/s": "gpu_machine_reads_per_s",
         "hours of such a machine, if a GPU does all but reading": "gpu_machine",
-        f"{_GIGABITS} Gbit/s feed so many such machines": "gpu_machines_on_network",
+        f"such machines that {_GIGABITS} Gbit/s keep busy": "gpu_machines_on_network",
     }
     table = [heads, ["---"] * 3, *([label, *(_round(cost[key]) for cost in costs)] for label, key in rows.items())]
     return f"""## What 100 million photos cost
@@ -103,8 +103,8 @@ Reckoned from the work of one core for each stage with `{result["captioner"]}`, 
 {_draw_table(table)}
 
 - **On cores**, {_name_largest(small)} takes most for small photos and {_name_largest(camera)} for those of a camera. \
-Half the core-hours are the hours of a machine of two cores. Workers share nothing but the disk, so machines add up \
-until it or the network is full.
+A two-core machine needs half as many hours as there are core-hours. Workers share nothing but the disk, so machines \
+add up until it or the network is full.
 - **With GPUs**, which were not at hand to measure, encoder and search leave the cores and reading remains. The hours \
 above are the least it can cost: what a GPU captions beyond what its cores read is lost. The remedy is smaller files \
 or more cores for each GPU.

@@ -1,4 +1,4 @@
-"""Image captioning: frozen image encoder, attention LSTM decoder, beam search, honest scores.
+"""Image captioning: image encoder, attention LSTM decoder, beam search, honest scores.
 
     import captioner
     model = captioner.load("compact")

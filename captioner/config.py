@@ -216,8 +216,7 @@ class DecodingConfig:
     # train captions, two by 4 %; without the rule a tenth of ours repeat three.
     no_repeat: int = 3
     # Whether no content word (`captioner.data.vocabulary.FUNCTION_WORDS` are none) is said twice, and no word twice in
-    # a row. It mends "a hat and a blue hat"; of drawings, which show two red things, it must be off. The recipe decides
-    # on validation.
+    # a row. It mends "a hat and a blue hat". The recipe decides on validation.
     say_once: bool = False
     # Whether colours, numbers, actions and genders are named only where the decoder is sure of them, see
     # `captioner.decoder.careful`. Off for drawings, whose few words are never in doubt. The recipe decides on

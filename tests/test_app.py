@@ -304,7 +304,7 @@ def test_captions_that_would_be_lost_are_all_on_the_list_also_those_that_are_fil
     assert list(cards(page)) == ["green.png"]
     assert [f"Something {colour}." for colour in COLOURS] in [list(data.values()) for data in components(page)]
     page.segmented_control(key="show").set_value("fairly sure").run()
-    assert cards(page) == {} and "No caption is of this kind" in " ".join(element.value for element in page.caption)
+    assert cards(page) == {} and "No caption has this confidence" in " ".join(element.value for element in page.caption)
 
 
 def test_files_are_made_once_somebody_asks_for_them(captioner, monkeypatch):

@@ -139,8 +139,8 @@ def test_captioners_that_write_together_stand_below_those_that_write_alone():
     ensemble["test"] = scores | {"split": "test"}
     rows = results_table.build_table(alone, [], ensemble).splitlines()[3:]
     assert rows == [
-        "| toy and 2 seeds of other together | validation | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 | - |",
-        "| toy and 2 seeds of other together | test | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 |",
+        "| ensemble of 3: 1 of toy, 2 of other | validation | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 | - |",
+        "| ensemble of 3: 1 of toy, 2 of other | test | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 | 12.3 |",
     ]
 
 
@@ -183,7 +183,7 @@ def test_readme_shows_what_ships_means_controls_and_the_published_split_by_split
         "| **toy**, which ships | 12.0 | 12.0 | 52.0 | 12.0 | 12.0 | 53.0 | 12.0 | 12.0 |",
         "| toy, mean of 2 seeds | " + small.replace("40.5 ± 0.7", "53.0 ± 1.4").replace("41.5 ± 0.7", "54.0 ± 1.4"),
         f"| small, mean of 2 seeds | {small}",
-        "| 2 seeds of toy together | 12.0 | 12.0 | 60.0 | 12.0 | 12.0 | 61.0 | 12.0 | 12.0 |",
+        "| ensemble of 2: 2 of toy | 12.0 | 12.0 | 60.0 | 12.0 | 12.0 | 61.0 | 12.0 | 12.0 |",
         "| people, each caption against the other four | 64.0 | 21.0 | 83.0 | - | - | - | - | - |",
         "| published: [others](https://example.org) | - | - | - | 12.0 | 12.0 | 12.0 | 12.0 | - |",
     ]

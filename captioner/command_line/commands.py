@@ -1,6 +1,7 @@
 """The command line: `python -m captioner COMMAND`.
 
-Exit codes: 0 done, 1 something failed (what could be done is done), 2 wrong usage.
+Exit codes: 0 done, 1 something failed (what could be done is done), 2 wrong usage, 130 stopped by Ctrl-C, 141
+the reader of the output went away.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Image encoders: a frozen network that turns a photo into what the decoder attends to.
+"""Image encoders: a network that turns a photo into what the decoder attends to.
 
 An encoder gives two views of a photo in one pass: `pooled`, one vector of the whole, and `regions`, one vector
 for each cell of a grid, row by row from the top left. Legend: `B` batch, `S` side of the photo in pixels,

@@ -92,7 +92,7 @@ class Guard:
         own = [*kept.get(visitor, ()), *(number for other, number in self._arriving if other == visitor)]
         if len(own) >= MAX_PHOTOS or sum(own) + size > MAX_VISITOR_BYTES:
             return 413, (
-                f"At most {MAX_PHOTOS} photos of {MAX_VISITOR_BYTES // 1_000_000} MB together: remove some of yours."
+                f"At most {MAX_PHOTOS} photos and {MAX_VISITOR_BYTES // 1_000_000} MB in all: remove some of yours."
             )
         everything = sum(map(sum, kept.values())) + sum(number for _, number in self._arriving)
         if everything + size > MAX_BYTES:

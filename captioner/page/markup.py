@@ -245,6 +245,6 @@ ATTENTION_NOTE = (
 )
 
 _PRIVACY = """## Privacy
-Photos stay in the memory of this server while the page is open. They are not written to disk, not sent anywhere else
-and not used for training. A page that is loaded again starts empty; while there are captions that you have neither
-copied nor downloaded, the browser asks before it leaves."""
+Photos stay in the memory of this server while the page is open, and for at most a minute after. They are
+not written to disk, not sent anywhere else and not used for training. A page that is loaded again starts empty; while
+there are captions that you have neither copied nor downloaded, the browser asks before you leave."""

@@ -162,7 +162,7 @@ def _narrow(results: dict[tuple, CaptionedPhoto], asked: Asked) -> list[tuple]:
         st.expander("What these words are worth", type="compact").html(markup.explain_words(asked.worth))
     shown = [key for key in asked.files if word == ALL or sureness.get(key) == word]
     if not shown:
-        st.caption("No caption is of this kind.")
+        st.caption("No caption has this confidence.")
     if direction := _ORDERS[order]:
         shown.sort(key=lambda key: direction * results[key].captions[0].log_prob_per_word if key in sureness else 0.0)
     return shown

@@ -74,7 +74,9 @@ def _choose_search(folder: Path, usual: config.DecodingConfig) -> Settings:
     st.caption("Unfinished captions pursued at once. More take longer and are rarely better beyond five.")
     most = config.MAX_LENGTH_PENALTY
     length = st.slider("Length preference", 0.0, most, usual.length_penalty, 0.05, key="length", bind="query-params")
-    st.caption("Towards 0 short captions win, towards 3 long ones. At 0 and 3 at least eight beams look for some.")
+    st.caption("Towards 0 short captions win, towards 3 long ones. At 0 and 3 the search uses at least eight beams.")
     others = st.slider("Other captions", 0, config.MAX_BEAMS - 1, 2, key="others", bind="query-params")
-    st.caption("Runners-up for each photo, in CSV and JSON too. More of them than beams widen the search.")
+    st.caption(
+        "Runners-up that the CSV and JSON downloads hold for each photo. More of them than beams widen the search."
+    )
     return Settings(folder, choices.build_search(usual, beams, length, others), others)

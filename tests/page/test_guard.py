@@ -66,7 +66,7 @@ def test_a_visitor_has_a_quota_of_bytes_and_of_photos(app, kept):
     kept["ann"] = [60]
     assert ask(app, "PUT", UPLOAD.format("ann"), 40)[0] == 200
     status, _, text = ask(app, "PUT", UPLOAD.format("ann"), 41)
-    assert status == 413 and text.startswith("At most 3 photos of ")
+    assert status == 413 and text.startswith("At most 3 photos and ")
     kept["ann"] = [1, 1, 1]
     assert ask(app, "PUT", UPLOAD.format("ann"), 1)[0] == 413
     assert ask(app, "PUT", UPLOAD.format("bob"), 100)[0] == 200
