@@ -5,6 +5,9 @@ The page, the command, the model card and the README say these sentences. No Ten
 
 from collections.abc import Mapping
 
+# A share of fewer captions says nothing.
+_MIN_COUNT = 10
+
 
 def explain_confidence(metrics: Mapping) -> dict[str, str]:
     """Returns for each word that a captioner says of a caption what that word is worth.
@@ -15,8 +18,8 @@ def explain_confidence(metrics: Mapping) -> dict[str, str]:
         metrics: Content of its `metrics.json`; see `captioner.scoring.calibration` for the part that is read.
 
     Returns:
-        Word -> sentence, the surest word first. Words that the captioner never says are left out; all are, if it was
-        never calibrated.
+        Word -> sentence, the surest word first. Words that were said of fewer than ten captions are left out; all are,
+        if the captioner was never calibrated.
 
     Example:
         >>> row = {"label": "sure", "count": 120, "right": 0.84}
@@ -27,7 +30,7 @@ def explain_confidence(metrics: Mapping) -> dict[str, str]:
     rows = calibration.get("test")
     rows, split = (rows, "test") if rows else (calibration.get("table") or [], calibration.get("split"))
     where = f"on {subject_of(metrics)} of the {split} split"
-    shares = {row["label"]: _write_share(row["right"]) for row in rows if row["count"]}
+    shares = {row["label"]: _write_share(row["right"]) for row in rows if row["count"] >= _MIN_COUNT}
     return {word: f"Of captions like this, {share} right {where}." for word, share in shares.items()}
 
 

@@ -42,6 +42,11 @@ def test_shares_are_told_in_tenths(right, share):
     assert sentence == f"Of captions like this, {share} on photos of the test split."
 
 
+def test_a_share_of_a_few_captions_is_not_told():
+    rows = [{"label": "sure", "count": 10, "right": 1.0}, {"label": "guessing", "count": 9, "right": 1.0}]
+    assert list(confidence.explain_confidence({"calibration": {"test": rows}})) == ["sure"]
+
+
 @pytest.mark.parametrize("metrics", [{}, {"calibration": None}, {"calibration": {"num_photos": 6, "reason": "few"}}])
 def test_a_captioner_that_was_never_calibrated_has_no_sentence(metrics):
     assert confidence.explain_confidence(metrics) == {}
