@@ -66,7 +66,7 @@ def _explain_limits() -> str:
         "- Photos are decoded in up to four processes of their own, for page, command and extraction alike. Each may "
         f"take {photo_budget.MAX_MEGABYTES} MB and {decoder_process.MAX_SECONDS} seconds of work for a photo.\n"
         "- A photo is pixels or one sentence. No photo ends a run or the page, and none stops another.\n"
-        f"- A visitor keeps at most {guard.MAX_PHOTOS} photos of {guard.MAX_VISITOR_BYTES // 1_000_000} MB together in "
+        f"- A visitor keeps at most {guard.MAX_PHOTOS} photos and {guard.MAX_VISITOR_BYTES // 1_000_000} MB in all in "
         f"memory, all visitors {guard.MAX_BYTES // 1_000_000:,} MB.\n"
         "- Visitors take turns, batch by batch, in the order in which they ask. Each has one run of the page, and two "
         "messages a second after the first twenty; who does not stop is sent away.\n"

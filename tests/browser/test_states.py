@@ -82,7 +82,7 @@ def show_many(page) -> None:
 def show_none_of_many(page) -> None:
     drop(page, ("one.png", make_photo(1)), ("two.png", make_photo(2)))
     page.get_by_role("radio", name=re.compile("^Sure 0")).click()
-    expect(page.get_by_text("No caption is of this kind")).to_be_visible()
+    expect(page.get_by_text("No caption has this confidence")).to_be_visible()
 
 
 def show_drawing(page) -> None:
