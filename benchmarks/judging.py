@@ -17,6 +17,7 @@ severest one counts. Captions by people belong to Flickr8k, so of these only the
 """
 
 import argparse
+import hashlib
 import json
 import random
 from collections import Counter
@@ -60,16 +61,19 @@ def make_lists(
 
 
 def add_verdicts(kept: Mapping, judged: Mapping, people: Mapping[str, Sequence[str]]) -> dict:
-    """Returns what is kept with the verdicts of one judge.
+    """Returns what is kept with the verdicts of a file, each of which counts once.
 
     Args:
         kept: From `read_verdicts`.
-        judged: What the judge wrote.
+        judged: What a judge wrote.
         people: Photo -> its captions by people, which are not kept.
 
     Raises:
-        ValueError: If it is not of these photos or holds no such judgements; the message says where.
+        ValueError: If it was counted before, is of other photos or holds no such judgements; the message says where.
     """
+    digest = hashlib.sha256(json.dumps(judged, sort_keys=True).encode()).hexdigest()
+    if digest in kept.get("counted", ()):
+        raise ValueError("These verdicts were counted before.")
     photos = {
         photo: {caption: list(said) for caption, said in known.items()} for photo, known in kept["photos"].items()
     }
@@ -88,7 +92,7 @@ def add_verdicts(kept: Mapping, judged: Mapping, people: Mapping[str, Sequence[s
                 raise ValueError(f"A caption of {photo} must be {', '.join(JUDGEMENTS)}. Received: {judgement!r}")
             if caption not in people[photo]:
                 photos[photo].setdefault(caption, []).append({"judgement": judgement, "instead": instead})
-    return {**kept, "photos": photos}
+    return {**kept, "counted": [*kept.get("counted", ()), digest], "photos": photos}
 
 
 def count_verdicts(kept: Mapping, captions: Mapping[str, str]) -> dict:
@@ -115,7 +119,7 @@ def count_verdicts(kept: Mapping, captions: Mapping[str, str]) -> dict:
     agreed = sum(len({verdict["judgement"] for verdict in said}) == 1 for said in several)
     found = Counter(photo["judgement"] for photo in photos)
     return {
-        **{key: value for key, value in kept.items() if key != "photos"},
+        **{key: value for key, value in kept.items() if key not in ("counted", "photos")},
         "agreement": {"captions": len(several), "share": round(agreed / len(several), 3) if several else None},
         "counts": {judgement: found[judgement] for judgement in JUDGEMENTS},
         "photos": photos,
@@ -152,9 +156,12 @@ def main() -> None:
             _write(options.output / f"list-{number}.json", {"photos": rows})
         print(f"{sum(map(len, made))} of {len(captions)} captions are to be judged: {options.output}")
         return
-    for file in options.verdicts:
-        kept = add_verdicts(kept, files.read_json(file, "Ask the judge again."), people)
-    found = count_verdicts(kept, captions)
+    try:
+        for file in options.verdicts:
+            kept = add_verdicts(kept, files.read_json(file, "Ask the judge again."), people)
+        found = count_verdicts(kept, captions)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     _write(results.RESULTS_DIR / _VERDICTS_FILE, kept)
     _write(results.RESULTS_DIR / _LOOKED_FILE, describe_captioner(options.captioner) | found)
     told = ", ".join(f"{judgement} {count}" for judgement, count in found["counts"].items())

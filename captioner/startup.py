@@ -49,7 +49,9 @@ def without_errors() -> Iterator[None]:
     try:
         kept = os.dup(_STANDARD_ERROR)
     except OSError:
-        yield  # It is closed: nothing is shown.
+        kept = None
+    if kept is None:  # It is closed: nothing is shown.
+        yield
         return
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), _STANDARD_ERROR)

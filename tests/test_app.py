@@ -340,6 +340,15 @@ def test_a_change_is_kept_where_a_run_that_was_cut_has_put_other_results(caption
     assert cards(page) == {"red.png": "Guess 2 red."} and list(page.session_state["results"]) == [key]
 
 
+def test_a_wording_that_is_chosen_while_the_photo_is_captioned_anew_stays_with_it(captioner):
+    page = open_panel(upload(open_page(), ("red.png", make_photo("red"))), "wordings")
+    labels = [button.label for button in page.button if button.label.startswith("Guess")]
+    # A run with another search has begun, and has no caption yet.
+    page.session_state["results"] = {}
+    press(page, labels[1])
+    assert cards(page) == {"red.png": "Guess 2 red."}
+
+
 def test_a_search_for_other_wordings_that_fails_says_why(captioner, monkeypatch):
     page = upload(open_page(), ("red.png", make_photo("red")))
 

@@ -168,7 +168,7 @@ def add_search_options(command: argparse.ArgumentParser) -> None:
         type=whole_number(1, config.MAX_BEAMS),
         metavar="N",
         help=f"width of the search, 1 to {config.MAX_BEAMS}: more is slower, and seldom better beyond 5 "
-        "(default: the captioner's own, 5 for efficientnet_lite2 and 3 for compact)",
+        "(default: the captioner's own)",
     )
 
 

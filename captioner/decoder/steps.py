@@ -67,22 +67,23 @@ class DecoderStep:
     def step(self, token_ids, parents, state):
         """Extends hypotheses by one word, see `captioner.decoder.beam_search.StepFunction`."""
         decoder, num_beams = self._decoder, token_ids.shape[1]
+        units, is_inside = decoder.settings.units, decoder.settings.attention == "inside"
         hidden, cell, tokens, keys, *detected = state
         hidden, cell = (_flatten(tf.gather(array, parents, batch_dims=1)) for array in (hidden, cell))
         ids = tf.reshape(token_ids, [-1])
         word = self._read_words(decoder.embedding(ids)) if self._words is None else tf.gather(self._words, ids)
-        for_lstm, for_output = word[:, : 4 * decoder.settings.units], word[:, 4 * decoder.settings.units :]
-        if decoder.settings.attention == "inside":
+        for_lstm, for_output = word[:, : 4 * units], word[:, 4 * units :]
+        if is_inside:
             context, attention_scores = self._attend(hidden, tokens, keys, num_beams)
-            for_lstm += context[:, : 4 * decoder.settings.units]
+            for_lstm += context[:, : 4 * units]
         gates = tf.split(for_lstm + tf.matmul(hidden, decoder.cell.recurrent_kernel), 4, axis=1)
         taken, kept, shown = (tf.sigmoid(gates[place]) for place in (0, 1, 3))
         cell = kept * cell + taken * tf.tanh(gates[2])
         hidden = shown * tf.tanh(cell)
-        if decoder.settings.attention != "inside":
+        if not is_inside:
             context, attention_scores = self._attend(hidden, tokens, keys, num_beams)
-        of_hidden = tf.matmul(hidden, decoder.deep_output.kernel[: decoder.settings.units])
-        logits = decoder.classifier(tf.tanh(for_output + of_hidden + context[:, -decoder.settings.units :]))
+        of_hidden = tf.matmul(hidden, decoder.deep_output.kernel[:units])
+        logits = decoder.classifier(tf.tanh(for_output + of_hidden + context[:, -units:]))
         for added in detected:
             logits += tf.repeat(added, num_beams, axis=0)
         log_probs, hidden, cell = (

@@ -68,6 +68,8 @@ def test_verdicts_are_added_and_captions_by_people_are_not_kept(kept):
     assert new["photos"]["2.jpg"] == {"A cat.": said("right", "wrong"), "A cow.": said("partly", "wrong")}
     assert len(kept["photos"]["2.jpg"]["A cow."]) == 1
     assert new["people"] == {"right": 3}
+    with pytest.raises(ValueError, match="These verdicts were counted before"):
+        judging.add_verdicts(new, {"photos": [row]}, PEOPLE)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +112,9 @@ def test_the_command_makes_lists_and_counts_what_comes_back(kept, tmp_path, monk
     judging.main()
     assert capsys.readouterr().out == "looked_at.json: right 2, partly 0, wrong 1\n"
     assert json.loads((tmp_path / "looked_at.json").read_text(encoding="utf-8"))["captioner"] == "some"
+    with pytest.raises(SystemExit, match="2"):
+        judging.main()
+    assert "These verdicts were counted before." in capsys.readouterr().err
     assert json.loads((tmp_path / "verdicts.json").read_text(encoding="utf-8"))["photos"]["3.jpg"]["A fox."] == said(
         "right"
     )

@@ -146,6 +146,16 @@ def test_photos_that_cannot_be_read_are_left_out_everywhere_counted_and_named(al
     assert facts["trained_on"] == machine.name_device()
 
 
+def test_crops_have_the_share_that_was_asked_for_in_self_critical_training_too(album, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        recipe.self_critical, "refine_decoder", lambda decoder, views, *_, **__: seen.append(views) or []
+    )
+    materials = prepare(album, training={"crop_share": 0.25})
+    recipe.refine_captioner(recipe.build_captioner(materials.plan, recipe.build_vocabulary(materials)), materials)
+    assert [views._crop_share for views in seen] == [0.25]
+
+
 def test_one_caption_for_a_photo_stops_nothing(album):
     lines = (album / datasets.TOKEN_FILE).read_text().splitlines(keepends=True)
     (album / datasets.TOKEN_FILE).write_text("".join(line for line in lines if "#0\t" in line))
