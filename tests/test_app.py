@@ -20,7 +20,7 @@ from captioner import config
 from captioner.artifacts import catalogue, manifest, saving
 from captioner.data.captions import CLEANING_VERSION
 from captioner.inference import Caption
-from captioner.page import downloads, guard, uploads
+from captioner.page import card, downloads, guard, uploads
 
 APP = Path(__file__).resolve().parent.parent / "app.py"
 # How likely each further caption of the fake is, next to the first: e times less with each.
@@ -340,13 +340,16 @@ def test_a_change_is_kept_where_a_run_that_was_cut_has_put_other_results(caption
     assert cards(page) == {"red.png": "Guess 2 red."} and list(page.session_state["results"]) == [key]
 
 
-def test_a_wording_that_is_chosen_while_the_photo_is_captioned_anew_stays_with_it(captioner):
-    page = open_panel(upload(open_page(), ("red.png", make_photo("red"))), "wordings")
-    labels = [button.label for button in page.button if button.label.startswith("Guess")]
+def test_what_the_visitor_writes_while_the_photo_is_captioned_anew_stays_with_it(captioner, monkeypatch):
     # A run with another search has begun, and has no caption yet.
-    page.session_state["results"] = {}
-    press(page, labels[1])
-    assert cards(page) == {"red.png": "Guess 2 red."}
+    state = {"results": {}}
+    monkeypatch.setattr(card.st, "session_state", state)
+    shown = uploads.CaptionedPhoto("red.png", captions=[captioner.caption("red", rank) for rank in range(3)])
+    one = card.Card(None, ("file", "version", "search"), shown, captioner, captioner.settings, {}, True, False)
+    one.change(edited="My balloon.")
+    assert state == {"results": {}, "own": {"file": "My balloon."}}
+    one.change(chosen=2, edited="")
+    assert state["own"] == {"file": "Guess 2 red."}
 
 
 def test_a_search_for_other_wordings_that_fails_says_why(captioner, monkeypatch):
