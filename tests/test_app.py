@@ -384,6 +384,8 @@ def test_another_captioner_searches_as_it_does_by_default(captioner, monkeypatch
         (5, 1.5),
     ]
     assert page.segmented_control(key="wording").value == "As usual"
+    # The browser is told, which else goes on showing what it showed.
+    assert page.slider(key="beams").proto.set_value and page.slider(key="length").proto.set_value
 
 
 def test_a_calibrated_captioner_says_in_words_how_sure_it_is(captioner):

@@ -1,5 +1,6 @@
 """What a visitor sets: the length of captions, and for experts the search and the captioner."""
 
+import contextlib
 import dataclasses
 from pathlib import Path
 
@@ -48,10 +49,12 @@ def _set_length(penalties: dict[str, float]) -> None:
     st.session_state["length"] = penalties[st.session_state["wording"] or choices.USUAL]
 
 
-def _forget_search() -> None:
-    """Lets the sliders begin at the search of another captioner: they would keep that of the one before."""
-    for key in ("beams", "length"):
-        st.session_state.pop(key, None)
+def _adopt_search(by_name: dict[str, Path]) -> None:
+    """Moves the sliders to the search of the captioner that was chosen: they would keep that of the one before."""
+    # What is wrong with a captioner is said where it is loaded.
+    with contextlib.suppress(OSError, ValueError):
+        usual = choices.default_search(by_name[st.session_state["captioner"]])
+        st.session_state["beams"], st.session_state["length"] = usual.num_beams, usual.length_penalty
 
 
 def _choose_captioner(folders: list[Path]) -> Path:
@@ -63,7 +66,8 @@ def _choose_captioner(folders: list[Path]) -> Path:
         format_func=labels.__getitem__,
         key="captioner",
         bind="query-params",
-        on_change=_forget_search,
+        on_change=_adopt_search,
+        args=(by_name,),
     )
     st.caption(markup.compare_captioners(by_name[name], folders))
     return by_name[name]
